@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -61,3 +61,51 @@ class Source(Protocol):
     def locate(self, row: int, column: int, /) -> str:
         """Name of the stored chunk that holds an entry, for messages."""
         ...
+
+
+class SparseSource(Source, Protocol):
+    """A stored matrix of which only some entries are stored; the others are 0.
+
+    Every such source can be read as any other too, a rectangle at a time, with its zeros.
+    """
+
+    @property
+    def entries(self) -> int:
+        """Entries that are stored; of some columns of a matrix, at most so many."""
+        ...
+
+    @property
+    def sparse_axis(self) -> Literal["rows", "columns"]:
+        """Along which runs are read as they are stored: rows of CSR, columns of CSC."""
+        ...
+
+    @property
+    def stored_bytes(self) -> int:
+        """Decoded bytes of what is stored: values and indices; one pass along `sparse_axis` reads this much."""
+        ...
+
+    def most_entries(self, length: int, /) -> int:
+        """At most so many entries are stored in any ``length`` consecutive rows (of CSC: columns)."""
+        ...
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """Rows of the matrix as a ``scipy.sparse.csr_array``; of CSC, columns of it as rows of that array.
+
+        Indices are int32 where they fit, ascending and without duplicates. The arrays are not to be written into. What is missing
+        is NaN among what is stored. Safe to call from several threads at once.
+
+        Raises
+        ------
+        MissingChunkError, CorruptChunkError, StoreError
+            Naming the stored key; also for an index that is outside of the matrix.
+        """
+        ...
+
+
+SPARSE_MEMBERS = ("entries", "sparse_axis", "stored_bytes", "most_entries", "read_sparse")
+"""What a sparse source has beside the others; a view of one has them only where it says so itself."""
+
+
+def is_sparse(source: Any) -> bool:
+    """Whether a source can be read as it is stored, without its zeros."""
+    return all(hasattr(source, name) for name in SPARSE_MEMBERS)

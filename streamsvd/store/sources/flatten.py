@@ -25,6 +25,9 @@ def boxes(start: int, stop: int, extents: Sequence[int]) -> Iterator[Box]:
     """Cut the C-order run ``start:stop`` over ``extents`` into rectangles, in order."""
     if start >= stop:
         return
+    if not extents:  # the one column of a vector
+        yield ()
+        return
     if len(extents) == 1:
         yield (slice(start, stop),)
         return
@@ -77,6 +80,8 @@ class Flattening:
         """
 
         def natural(axes: tuple[int, ...]) -> int:
+            if not axes:
+                return 1
             first, *others = axes
             length = min(chunk_shape[first], self.extents[first])
             return length * math.prod(self.extents[axis] for axis in others)
@@ -116,6 +121,11 @@ class Flattening:
             for axis in reversed(axes):
                 flat, found[axis] = divmod(flat, self.extents[axis])
         return tuple(found)
+
+
+def vector_layout(length: int) -> Flattening:
+    """An array of one dimension as a matrix of one column."""
+    return Flattening((length,), (0,), ())
 
 
 Rows = str | int | Sequence[str | int] | None

@@ -115,6 +115,13 @@ def _is_source(source: Any) -> bool:
     return isinstance(source, Source)
 
 
+def is_scipy_sparse(source: Any) -> bool:
+    """Whether an object is a sparse matrix or array of scipy."""
+    return hasattr(source, "format") and any(
+        base.__module__.startswith("scipy.sparse.") for base in type(source).__mro__
+    )
+
+
 def _is_reader(source: Any) -> bool:
     return all(hasattr(source, name) for name in ("shape", "dtype", "read"))
 
@@ -167,6 +174,7 @@ KINDS = (
         "a zarr store, array or group", ZARR, ("variable", "rows", "missing"),
         suffixes=(".zip",), recognise=_is_zarr,
     ),
+    SourceKind("a sparse matrix of scipy", "sparse.in_memory:open_scipy", recognise=is_scipy_sparse),
     SourceKind("a numpy array", "objects.arrays:open_array", ("rows",), types=("numpy.ndarray",)),
     SourceKind("a table of pandas", "tables.frames:open_pandas", ("variable",), types=("pandas.DataFrame",)),
     SourceKind("a table of polars", "tables.frames:open_polars", ("variable",), types=("polars.DataFrame",)),

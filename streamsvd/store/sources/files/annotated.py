@@ -14,12 +14,18 @@ from streamsvd.errors import SpecError
 from streamsvd.labels import Coordinate, Dimension, Labels
 from streamsvd.store.sources.hdf5.array import open_hdf5
 from streamsvd.store.sources.hdf5.files import reading_hdf5
+from streamsvd.store.sources.hdf5.sparse_groups import open_sparse_hdf5
+from streamsvd.store.sources.hdf5.variables import attributes_of
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.views.view import SourceView
-from streamsvd.store.sources.zarr_store.anndata import SPARSE, encoding_of, refuse_encoding
+from streamsvd.store.sources.zarr_store.anndata import (
+    SPARSE,
+    WHOLE,
+    encoding_of,
+    refuse_table,
+    sparse_form,
+)
 
-WHOLE = "X"
-"""The matrix where none is named."""
 SIDES = {
     "obsm": ("obs", ""), "obsp": ("obs", "obs"), "varm": ("var", ""), "varp": ("var", "var"), "raw": ("obs", "raw/var"),
 }  # fmt: skip
@@ -106,7 +112,17 @@ def open_h5ad(path: Path, request: OpenRequest) -> AnnotatedFile:
             raise SpecError(f"{path} has no {variable!r}; it holds {_matrices(file)}.")
         if not hasattr(node, "shape"):
             kind = encoding_of(node)
-            refuse_encoding(kind, f"{path}:{variable}", str(path), variable, "read_h5ad")
+            refuse_table(kind, f"{path}:{variable}")
+            if kind in SPARSE:
+                return AnnotatedFile(
+                    open_sparse_hdf5(
+                        path,
+                        variable,
+                        *sparse_form(kind, attributes_of(node), f"{path}:{variable}"),
+                    ),
+                    path,
+                    variable,
+                )
             raise SpecError(
                 f"{path}:{variable} is a group and no matrix; the file holds {_matrices(file)}. Choose one with variable=."
             )

@@ -228,13 +228,24 @@ def open_hdf5(path: Path, request: OpenRequest) -> Hdf5Source:
         where = f"{path}:{dataset.name}"
         if dataset.shape is None:
             raise SpecError(f"{where} is empty: it has no values at all.")
-        dtype = check_numbers(dataset, where)
         layout = flattening(dataset.shape, dimension_names(dataset), request.rows, where)
-        _check_filters(dataset, where)
-        packing = Packing(conventions_of(dataset, dtype, where))
-        chunk = None if dataset.chunks is None else tuple(int(c) for c in dataset.chunks)
-        filters = chunk_filters(dataset, dtype)
-        home, name = local_path(str(dataset.file.filename)).absolute(), str(dataset.name)
+        return _array_source(path, dataset, layout, stamp)
+
+
+def vector_source(path: Path, dataset: Any, layout: Flattening) -> Hdf5Source:
+    """An array of one dimension of a file that is open, as a matrix of one column."""
+    return _array_source(path, dataset, layout, FileStamp.of(path))
+
+
+def _array_source(path: Path, dataset: Any, layout: Flattening, stamp: FileStamp) -> Hdf5Source:
+    """An array of a file that is open."""
+    where = f"{path}:{dataset.name}"
+    dtype = check_numbers(dataset, where)
+    _check_filters(dataset, where)
+    packing = Packing(conventions_of(dataset, dtype, where))
+    chunk = None if dataset.chunks is None else tuple(int(c) for c in dataset.chunks)
+    filters = chunk_filters(dataset, dtype)
+    home, name = local_path(str(dataset.file.filename)).absolute(), str(dataset.name)
     if not home.samefile(path):  # a link led to another file
         path, stamp = home, FileStamp.of(home)
     return Hdf5Source(path, name, packing, chunk, filters, layout, stamp)

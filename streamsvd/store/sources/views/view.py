@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.protocols import Source
+from streamsvd.protocols import SPARSE_MEMBERS, Source
 from streamsvd.store.sources.request import OpenRequest
 
 
@@ -26,6 +26,8 @@ class SourceView:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in type(self).__dataclass_fields__:
             raise AttributeError(name)  # not yet there while it is unpickled
+        if name in SPARSE_MEMBERS:
+            raise AttributeError(name)  # what it shows is another matrix than what is stored
         return getattr(self.whole, name)
 
     @property

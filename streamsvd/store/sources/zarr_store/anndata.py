@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from streamsvd.errors import SpecError
+from streamsvd.errors import SpecError, StoreError
 
 SPARSE = ("csr_matrix", "csc_matrix", "csr_array", "csc_array")
 TABLES = ("dataframe",)
 ROOT = "anndata"
+WHOLE = "X"
+"""What AnnData calls the data."""
 
 
 def encoding_of(group: Any) -> str:
@@ -20,7 +23,7 @@ def encoding_of(group: Any) -> str:
 
 
 def check_group(group: Any, where: str, name: str = "") -> None:
-    """Refuse a group that stands for one matrix which is not read yet.
+    """Refuse a group of AnnData that is no matrix.
 
     Parameters
     ----------
@@ -34,53 +37,43 @@ def check_group(group: Any, where: str, name: str = "") -> None:
     Raises
     ------
     SpecError
-        What it is, and the line that gets it in.
+        It says what may be chosen.
     """
     kind = encoding_of(group)
-    root = where.removesuffix(name).rstrip("/") or where
-    refuse_encoding(kind, where, root, name)
-    if kind == ROOT and name == "" and "X" in set(group.group_keys()):
-        check_group(group["X"], f"{where}/X", "X")
+    refuse_table(kind, where)
+    if kind == ROOT and name == "" and WHOLE in set(group.group_keys()):
+        check_group(group[WHOLE], f"{where}/{WHOLE}", WHOLE)
 
 
-def refuse_encoding(kind: str, where: str, root: str, name: str, reader: str = "read_zarr") -> None:
-    """Refuse what stands for one matrix which is not read yet.
-
-    Parameters
-    ----------
-    kind
-        As `encoding_of` tells it.
-    where, root
-        How messages call it, and the whole file.
-    name
-        Its path within the file.
-    reader
-        What of anndata reads the file.
+def refuse_table(kind: str, where: str) -> None:
+    """Refuse a table of AnnData.
 
     Raises
     ------
     SpecError
-        What it is, and the line that gets it in.
+        It says what may be chosen.
     """
-    if kind in SPARSE:
-        raise SpecError(
-            f"{where} is sparse ({kind} of AnnData), which is not read yet. Where it fits in memory as a dense array, make one: "
-            f"{densify_code(where, root, name, reader)}"
-        )
     if kind in TABLES:
         raise SpecError(
             f"{where} is a table of AnnData, not a matrix of numbers. Choose a matrix, such as X or a layer."
         )
 
 
-def densify_code(where: str, root: str, name: str, reader: str) -> str:
-    """Python that makes a dense array of a sparse one of AnnData."""
-    key = {"": "", "X": ".X"}.get(name)
-    if key is None and name.startswith("layers/"):
-        key = f".layers[{name.removeprefix('layers/')!r}]"
-    stem = name.rpartition("/")[2] or "A"
-    if key:
-        return f"numpy.save('{stem}.npy', anndata.{reader}('{root}'){key}.toarray())"
-    if reader != "read_zarr":
-        return f"numpy.save('{stem}.npy', anndata.io.read_elem(h5py.File('{root}')['{name}']).toarray())"
-    return f"numpy.save('{stem}.npy', anndata.io.read_elem(zarr.open_group('{where}')).toarray())"
+def sparse_form(
+    kind: str, attributes: Mapping[str, Any], where: str
+) -> tuple[tuple[int, int], Literal["rows", "columns"]]:
+    """Extents of a sparse matrix of AnnData, and along which axis it is compressed.
+
+    Raises
+    ------
+    StoreError
+        If its attributes do not say so.
+    """
+    given = attributes.get("shape", attributes.get("h5sparse_shape"))
+    shape = () if given is None else tuple(int(extent) for extent in given)
+    if len(shape) != 2 or any(extent < 1 for extent in shape):
+        raise StoreError(
+            f"{where} has data, indices and indptr, but {'no shape' if given is None else f'the shape {shape}'}. Add the attribute "
+            "shape, the numbers of its rows and columns."
+        )
+    return (shape[0], shape[1]), "columns" if kind.startswith("csc") else "rows"

@@ -18,6 +18,7 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore, WrapperStore, Zip
 from streamsvd.checks.paths import FILE_SCHEME
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.labels import Labels
+from streamsvd.protocols import Source
 from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.objects import has_object_store
 from streamsvd.store.sight import Address
@@ -30,7 +31,13 @@ from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
-from streamsvd.store.sources.zarr_store.anndata import ROOT, check_group, encoding_of
+from streamsvd.store.sources.zarr_store.anndata import (
+    ROOT,
+    SPARSE,
+    WHOLE,
+    check_group,
+    encoding_of,
+)
 from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
 from streamsvd.store.sources.zarr_store.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.zarr_store.hierarchy import (
@@ -120,10 +127,8 @@ class ZarrSource:
         return zarr_variables(self)
 
 
-def open_zarr(
-    source: Path | str | Store | zarr.Array | zarr.Group, request: OpenRequest
-) -> ZarrSource:
-    """An array in a zarr folder, zip file, URL, store or group as a source; no chunk is read.
+def open_zarr(source: Path | str | Store | zarr.Array | zarr.Group, request: OpenRequest) -> Source:
+    """An array in a zarr folder, zip file, URL, store or group as a source; no chunk is read but offsets of a sparse matrix.
 
     Raises
     ------
@@ -134,6 +139,10 @@ def open_zarr(
     """
     try:
         node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
+        if (group := _sparse_group(node, request.variable)) is not None:
+            from streamsvd.store.sources.zarr_store.sparse_groups import open_sparse_group
+
+            return open_sparse_group(group, request)
         return _make_source(*_pick_array(node, request.variable), request.rows, request.missing)
     except StreamSVDError:
         raise
@@ -234,6 +243,22 @@ def store_name(source: Any) -> str:
     return str(source) if isinstance(source, Path | str) else type(source).__name__
 
 
+def _sparse_group(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Group | None:
+    """The group that stands for the sparse matrix that is meant; None where it is another."""
+    if isinstance(node, zarr.Array):
+        return None
+    found: Any = node
+    if variable is not None:
+        try:
+            found = hierarchy(node, store_name(node)).member(variable)
+        except KeyError:
+            return None
+    if isinstance(found, zarr.Group) and encoding_of(found) == ROOT:
+        found = found.get(WHOLE)
+    is_sparse_group = isinstance(found, zarr.Group) and encoding_of(found) in SPARSE
+    return found if is_sparse_group else None
+
+
 def _pick_array(
     node: zarr.Array | zarr.Group, variable: str | None
 ) -> tuple[zarr.Array, tuple[str, ...]]:
@@ -249,10 +274,8 @@ def _pick_array(
     if variable is not None:
         return _find_variable(group, variable)
     check_group(node, where, node.path)
-    if encoding_of(node) == ROOT and isinstance(
-        node.get("X"), zarr.Array
-    ):  # what AnnData calls the data
-        return _find_variable(group, "X")
+    if encoding_of(node) == ROOT and isinstance(node.get(WHOLE), zarr.Array):
+        return _find_variable(group, WHOLE)
     members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
     beside = _names_beside(arrays)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 
 from streamsvd.errors import StreamSVDError
 from streamsvd.labels import Coordinate, Labels
@@ -17,6 +18,7 @@ from streamsvd.store.sources.labels import dimension_labels, layout_labels
 from streamsvd.store.sources.zarr_store.anndata import ROOT, encoding_of
 from streamsvd.store.sources.zarr_store.array import ZarrSource, dimension_names
 from streamsvd.store.sources.zarr_store.neighbours import array_path, open_beside, small_array
+from streamsvd.store.sources.zarr_store.sparse_groups import SparseGroup
 
 
 def zarr_labels(source: ZarrSource) -> Labels:
@@ -27,7 +29,10 @@ def zarr_labels(source: ZarrSource) -> Labels:
     plain, path = layout_labels(source.layout), array_path(source)
     data = zarr.open_array(source.array.store, path=path, mode="r")
     attributes = dict(data.attrs)
-    if "encoding-type" in attributes and (named := _annotations(source, path)) is not None:
+    if (
+        "encoding-type" in attributes
+        and (named := _annotations(source.array.store, path, source.shape)) is not None
+    ):
         return named
     found: list[Coordinate] = []
     notes: list[str] = []
@@ -52,19 +57,27 @@ def zarr_labels(source: ZarrSource) -> Labels:
     )
 
 
-def _annotations(source: ZarrSource, path: str) -> Labels | None:
+def sparse_labels(source: SparseGroup) -> Labels:
+    """The same of a sparse matrix, whose arrays lie in a group of its own."""
+    assert isinstance(source.values, ZarrSource)
+    path = array_path(source.values).rpartition("/")[0]
+    named = _annotations(source.values.array.store, path, source.shape) if path else None
+    return Labels.plain(source.shape) if named is None else named
+
+
+def _annotations(store: Store, path: str, shape: tuple[int, int]) -> Labels | None:
     """Names of observations and variables, where the array is a matrix of AnnData."""
     parts = path.split("/")
     for depth in range(1, len(parts) + 1):
         home = "/".join(parts[:-depth])
         try:
-            group = zarr.open_group(source.array.store, path=home, mode="r", use_consolidated=False)
+            group = zarr.open_group(store, path=home, mode="r", use_consolidated=False)
         except (FileNotFoundError, KeyError):
             continue
         if encoding_of(group) == ROOT:
             variable = "/".join(parts[-depth:])
             names = {table: _index(group, table) for table in name_tables(variable) if table}
-            return annotated_labels(variable, source.shape, names)
+            return annotated_labels(variable, shape, names)
     return None
 
 

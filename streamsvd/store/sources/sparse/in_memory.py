@@ -1,0 +1,128 @@
+"""A sparse matrix of scipy, in memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.errors import ShapeError
+from streamsvd.store.sources.border import check_dtype, check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
+from streamsvd.store.sources.request import OpenRequest
+from streamsvd.store.sources.sparse.compressed import (
+    compressed_chunks,
+    compressed_rows,
+    fill_dense,
+)
+from streamsvd.store.sources.sparse.offsets import OffsetTable
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ScipySource:
+    """A matrix of scipy that is compressed along rows or columns; holds a reference, never a copy.
+
+    Attributes
+    ----------
+    values, indices, offsets
+        Its three arrays.
+    table, shape, sparse_axis, name
+        As of `streamsvd.store.sources.sparse.compressed.CompressedSource`.
+    """
+
+    __repr__ = matrix_text
+
+    values: Array = field(repr=False)
+    indices: Array = field(repr=False)
+    offsets: Array = field(repr=False)
+    table: OffsetTable = field(repr=False)
+    shape: tuple[int, int]
+    sparse_axis: Literal["rows", "columns"]
+    name: str
+
+    has_no_chunks = True
+    """Whether its chunks are only a way to read it."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return compressed_chunks(self.shape, self.dtype.itemsize, self.sparse_axis)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def entries(self) -> int:
+        return self.table.entries
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.entries * (self.dtype.itemsize + self.indices.dtype.itemsize)
+
+    @property
+    def read_bytes(self) -> int:
+        run = self.chunks[0 if self.sparse_axis == "rows" else 1]
+        return (
+            self.sparse_bytes(self.most_entries(run)) + math.prod(self.chunks) * self.dtype.itemsize
+        )
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries: copies where it has to be put in order."""
+        return 2 * entries * (self.dtype.itemsize + self.indices.dtype.itemsize)
+
+    def most_entries(self, length: int, /) -> int:
+        return self.table.most_entries(length)
+
+    def read_sparse(self, run: slice, /) -> Any:
+        width = self.shape[1 if self.sparse_axis == "rows" else 0]
+        offsets = self.offsets[run.start : run.stop + 1].astype(np.int64)
+        part = slice(int(offsets[0]), int(offsets[-1]))
+        values, indices = self.values[part], self.indices[part]
+        return compressed_rows(values, indices, offsets - part.start, width, run.start, self)
+
+    def read(self, rows: slice, columns: slice, out: Array, /) -> None:
+        rows, columns = check_rectangle(self, rows, columns, out)
+        along = self.sparse_axis == "rows"
+        run, other = (rows, columns) if along else (columns, rows)
+        step = self.chunks[0 if along else 1]
+        for start in range(run.start, run.stop, step):
+            stop = min(run.stop, start + step)
+            place = slice(start - run.start, stop - run.start)
+            piece = self.read_sparse(slice(start, stop))
+            fill_dense(piece, other, out[place] if along else out[:, place].T)
+
+    def locate(self, row: int, column: int, /) -> str:
+        return self.name
+
+
+def open_scipy(matrix: Any, request: OpenRequest) -> ScipySource:
+    """A sparse matrix of scipy as a source: CSR and CSC as they are, others turned into CSR once.
+
+    Raises
+    ------
+    ShapeError
+        If it has no entries at all.
+    SpecError
+        If it does not hold numbers.
+    """
+    del request
+    kind = f"scipy.sparse.{type(matrix).__name__}"
+    if len(matrix.shape) != 2 or 0 in matrix.shape:
+        raise ShapeError(f"{kind} has shape {matrix.shape}; a matrix needs at least one entry.")
+    if matrix.format not in ("csr", "csc"):
+        matrix = matrix.tocsr()
+    values = matrix.data.astype(np.uint8) if matrix.data.dtype.kind == "b" else matrix.data
+    check_dtype(values.dtype, kind)
+    shape = int(matrix.shape[0]), int(matrix.shape[1])
+    table = OffsetTable.of(matrix.indptr, f"indptr of {kind}")
+    axis: Literal["rows", "columns"] = "rows" if matrix.format == "csr" else "columns"
+    return ScipySource(values, matrix.indices, matrix.indptr, table, shape, axis, kind)

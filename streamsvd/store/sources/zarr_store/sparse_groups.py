@@ -1,0 +1,67 @@
+"""A sparse matrix in a group of a zarr store, as AnnData writes it: three arrays of one dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+
+from streamsvd.errors import StoreError
+from streamsvd.labels import Labels
+from streamsvd.store.sources.border import check_dtype
+from streamsvd.store.sources.flatten import vector_layout
+from streamsvd.store.sources.request import OpenRequest
+from streamsvd.store.sources.sparse.compressed import CompressedSource, check_lengths
+from streamsvd.store.sources.sparse.offsets import OffsetTable, check_offset_count
+from streamsvd.store.sources.zarr_store.anndata import encoding_of, sparse_form
+from streamsvd.store.sources.zarr_store.array import ZarrSource, chunked_array, store_name
+from streamsvd.store.sources.zarr_store.hierarchy import hierarchy
+
+PARTS = ("data", "indices", "indptr")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseGroup(CompressedSource):
+    """A sparse matrix in a group of a zarr store."""
+
+    @property
+    def labels(self) -> Labels:
+        """Names of its rows and columns, where it is part of an AnnData."""
+        from streamsvd.store.sources.zarr_store.labels import sparse_labels
+
+        return sparse_labels(self)
+
+
+def open_sparse_group(group: zarr.Group, request: OpenRequest) -> SparseGroup:
+    """The matrix of a group; its offsets are read once.
+
+    Raises
+    ------
+    StoreError
+        If an array is not there, or they do not belong together.
+    SpecError
+        If it does not hold numbers.
+    """
+    where = store_name(group)
+    shape, axis = sparse_form(encoding_of(group), dict(group.attrs), where)
+    values, indices, offsets = (_vector(group, part, where, request.missing) for part in PARTS)
+    check_dtype(values.dtype, values.name)
+    check_offset_count(offsets, shape, axis, where)
+    table = OffsetTable.read(offsets, offsets.name)
+    check_lengths(where, values, indices, table)
+    return SparseGroup(values, indices, offsets, table, shape, axis, where)
+
+
+def _vector(group: zarr.Group, name: str, where: str, missing: str) -> ZarrSource:
+    try:
+        array: Any = hierarchy(group, where).member(name)
+    except KeyError:
+        array = None
+    if not isinstance(array, zarr.Array) or array.ndim != 1:
+        raise StoreError(
+            f"{where} has no array {name!r} of one dimension, which a sparse matrix needs. Write the matrix again."
+        )
+    # zeros in the place of absent indices or offsets would be another matrix
+    chunked = chunked_array(array, missing if name == "data" else "error")
+    return ZarrSource(chunked, vector_layout(int(array.shape[0])))
