@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import cast
 
 from streamsvd.numerics.blocks import Axis
-from streamsvd.protocols import Source, SparseSource
+from streamsvd.protocols import Source, SparseSource, is_sparse
 
 SPANS = 8
 """Spans of a pass at least: enough to share, few enough that their sums stay small."""
@@ -141,6 +142,38 @@ def with_stored_entries(layout: Layout, source: SparseSource) -> Layout:
     most = source.most_entries
     panel, unit = min(layout.panel, layout.length), min(layout.unit, layout.length)
     return replace(layout, stored=(most(panel), most(unit)))
+
+
+SPARSE_DENSITY, SPARSE_DENSITY_DOUBLE = 0.08, 0.05
+"""Share of entries that are stored, below which sparse products are faster than dense ones, in single and double precision."""
+
+
+def has_few_entries(source: Source, axis: Axis, *, single: bool) -> bool:
+    """Whether a matrix is read without its zeros along an axis: where multiplying what is stored costs less than BLAS with all."""
+    if not is_sparse(source):
+        return False
+    found, (m, n) = cast(SparseSource, source), source.shape
+    border = SPARSE_DENSITY if single else SPARSE_DENSITY_DOUBLE
+    return found.sparse_axis == axis and found.entries < border * m * n
+
+
+def row_entries(source: SparseSource) -> int:
+    """Stored entries of a row (of CSC: a column), on average."""
+    return max(1, -(-source.entries // source.shape[0 if source.sparse_axis == "rows" else 1]))
+
+
+def index_bytes(source: SparseSource) -> int:
+    """Bytes of the index of a stored entry."""
+    return max(4, source.stored_bytes // max(1, source.entries) - source.dtype.itemsize)
+
+
+def cut_stored_axis(source: SparseSource, *, items: int, spans: int) -> Layout:
+    """Layout of rows that are read without their zeros: blocks of so many entries, about."""
+    m, n = source.shape
+    along = source.sparse_axis
+    length, width = (m, n) if along == "rows" else (n, m)
+    base = cut_axis(along, length, row_entries(source), 1, items=items, spans=spans)
+    return with_stored_entries(replace(base, width=width), source)
 
 
 def matrix_bytes(source: Source, layout: Layout) -> int:
