@@ -81,7 +81,9 @@ def measure_speeds(source: Source, plan: Plan) -> Speeds:
         )
         read = _read_rate(source, plan, threads)
         syrk = (
-            _gram_rate(source, plan, threads) if plan.layout.width <= GRAM_COLUMNS else typical.syrk
+            _gram_rate(source, plan, threads)
+            if plan.layout.width <= GRAM_COLUMNS and plan.layout.stored is None
+            else typical.syrk
         )
     if plan.layout.stored is not None:
         rates = replace(typical, sparse_single=single, sparse_double=double)
