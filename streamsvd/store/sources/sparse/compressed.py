@@ -23,7 +23,7 @@ from streamsvd.store.sources.border import check_rectangle, strips
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.sparse.offsets import OffsetTable, checked_table
 from streamsvd.store.sources.sparse.vectors import (
-    ChunkKeeper,
+    KeptChunks,
     as_numbers,
     check_integers,
     chunk_entries,
@@ -66,9 +66,7 @@ class CompressedSource:
     shape: tuple[int, int]
     sparse_axis: Literal["rows", "columns"]
     name: str
-    _keepers: tuple[ChunkKeeper, ChunkKeeper] = field(
-        default_factory=lambda: (ChunkKeeper(), ChunkKeeper()), repr=False
-    )
+    _kept: KeptChunks = field(default_factory=KeptChunks, repr=False)
 
     has_no_chunks = True
     """Whether its chunks are only a way to read it."""
@@ -104,11 +102,11 @@ class CompressedSource:
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
         item = self.dtype.itemsize + 2 * self.indices.dtype.itemsize
-        parts = (self.values, self.indices)
+        parts = (self.values, self.indices, self.offsets)
         kept = sum(min(part.chunks[0], part.shape[0]) * part.dtype.itemsize for part in parts)
-        reading = max(part.read_bytes for part in (*parts, self.offsets))
+        reading = max(part.read_bytes for part in parts)
         # what lies whole in memory, all at once
-        reading += sum(getattr(part, "loaded_bytes", 0) for part in (*parts, self.offsets))
+        reading += sum(getattr(part, "loaded_bytes", 0) for part in parts)
         return 2 * entries * item + kept + reading
 
     @property
@@ -120,11 +118,11 @@ class CompressedSource:
 
     def read_sparse(self, run: slice, /) -> Any:
         width = self._extents[1]
-        offsets = read_vector(self.offsets, run.start, run.stop + 1).astype(np.int64)
+        offsets = self._kept.read(self.offsets, run.start, run.stop + 1).astype(np.int64)
         first, last = int(offsets[0]), int(offsets[-1])
         with self._naming_rows(first, last):
-            values = self._keepers[0].read(self.values, first, last)
-            indices = self._keepers[1].read(self.indices, first, last)
+            values = self._kept.read(self.values, first, last)
+            indices = self._kept.read(self.indices, first, last)
         return compressed_rows(values, indices, offsets - first, width, run.start, self)
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,24 +31,29 @@ def read_vector(source: Source, start: int, stop: int) -> Array:
     return out[:, 0]
 
 
-class ChunkKeeper:
-    """The last chunk of each thread, of a stored array of one dimension: the run that follows begins in it.
+_thread = threading.local()
+"""Whose chunks a thread has kept last."""
 
-    It is no part of the array: a copy that is sent to another process has none.
+
+class KeptChunks:
+    """The last chunk of each of the arrays of a sparse matrix, for each thread: the run that follows begins in it.
+
+    A thread keeps those of one matrix. They are no part of it: a copy that is sent to another process has none.
     """
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ChunkKeeper, ()
+        return KeptChunks, ()
 
     def read(self, source: Source, start: int, stop: int) -> Array:
-        """A run of the array; chunks that it has a part of are decoded whole, and the last one is kept."""
+        """A run of an array; chunks that it has a part of are decoded whole, and the last one is kept."""
         chunk, end = source.chunks[0], source.shape[0]
         if chunk < KEPT_ENTRIES or stop <= start:
             return read_vector(source, start, stop)
-        first, kept = getattr(self._local, "chunk", (0, None))
+        chunks = self._chunks()
+        first, kept = chunks.get(source.name, (0, None))
         out, at = np.empty(stop - start, source.dtype), start
         if kept is not None and first <= at < first + kept.size:
             count = min(stop, first + kept.size) - at
@@ -55,15 +61,27 @@ class ChunkKeeper:
             at += count
         whole = stop if stop == end else stop - stop % chunk
         if at < whole:
-            self._local.chunk = 0, None  # before more is read
+            kept = None
+            chunks.pop(source.name, None)  # before more is read
             source.read(slice(at, whole), slice(0, 1), out[at - start : whole - start, None])
             at = whole
         if at < stop:
             first = at - at % chunk
             kept = read_vector(source, first, min(first + chunk, end))
-            self._local.chunk = first, kept
+            chunks[source.name] = first, kept
             out[at - start :] = kept[at - first : stop - first]
         return out
+
+    def _chunks(self) -> dict[str, tuple[int, Array]]:
+        """Those of this thread, by the names of arrays; those of the matrix that it read before are forgotten."""
+        latest = getattr(_thread, "latest", None)
+        before = None if latest is None else latest()
+        if before is not self:
+            if before is not None:
+                before._local.__dict__.clear()
+            _thread.latest = weakref.ref(self)
+        found: dict[str, tuple[int, Array]] = self._local.__dict__
+        return found
 
 
 @dataclass(frozen=True, eq=False)

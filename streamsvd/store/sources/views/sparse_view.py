@@ -65,10 +65,21 @@ def entry_bytes(source: SparseSource) -> int:
     return source.dtype.itemsize + (4 if max(source.shape) < 1 << 31 else 8)
 
 
+def picking_bytes(source: SparseSource, entries: int) -> int:
+    """Bytes that `pick_columns` takes for so many entries: copies of what is kept, places, and a table of these."""
+    index = np.dtype(np.int64).itemsize
+    return 2 * entries * (entry_bytes(source) + index) + 2 * index * max(source.shape)
+
+
 def canonical(rows: Any) -> Any:
     """The same rows, known to be in order."""
     rows.has_sorted_indices = rows.has_canonical_format = True
     return rows
+
+
+def with_values(rows: Any, values: npt.NDArray[Any]) -> Any:
+    """The same rows with other values of what is stored."""
+    return canonical(sparse.csr_array((values, rows.indices, rows.indptr), shape=rows.shape))
 
 
 def pick_columns(rows: Any, numbers: Numbers) -> Any:
