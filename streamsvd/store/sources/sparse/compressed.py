@@ -190,11 +190,8 @@ class CompressedSource:
 
     @property
     def originals(self) -> list[Any]:
-        """The files that it is read from."""
-        found: list[Any] = []
-        for part in (self.values, self.indices, self.offsets):
-            found += getattr(part, "originals", [])
-        return found
+        """What it is read from."""
+        return [self.values, self.indices, self.offsets]
 
 
 def compressed_chunks(
