@@ -158,14 +158,24 @@ def check_steps(source: Source, steps: Sequence[RowStep]) -> None:
             )
 
 
-def first_needs(steps: Sequence[RowStep]) -> tuple[int, frozenset[Need]]:
-    """The first step that must count, and what one pass can count for it and for those after it; ``len(steps)`` where none must."""
+def first_needs(steps: Sequence[RowStep]) -> tuple[int, frozenset[int]]:
+    """The first step that must count, and all that one pass counts for; ``len(steps)`` and none where none must.
+
+    Documents are counted with it for steps before which a zero stays zero and nothing else becomes one.
+    """
     waiting = [i for i, step in enumerate(steps) if step.need is not None]
     if not waiting:
         return len(steps), frozenset()
-    first = steps[waiting[0]].need
-    together = (steps[i].need for i in waiting)
-    return waiting[0], frozenset(n for n in together if n is not None and n in (first, "documents"))
+    first, together = waiting[0], {waiting[0]}
+    for i in waiting[1:]:
+        between = steps[first:i]
+        if steps[i].need == "documents" and all(s.keeps_zeros and s.keeps_others for s in between):
+            together.add(i)
+    return first, frozenset(together)
+
+
+def _needs(steps: Sequence[RowStep], together: frozenset[int]) -> frozenset[Need]:
+    return frozenset(need for i in together if (need := steps[i].need) is not None)
 
 
 def plan_steps(
@@ -178,10 +188,10 @@ def plan_steps(
     BudgetError
         If it does not fit in the memory.
     """
-    at, needs = first_needs(steps)
-    if not needs:
+    at, together = first_needs(steps)
+    if not together:
         return None
-    return plan_counts(_until(source, steps[:at]), needs, memory)
+    return plan_counts(_until(source, steps[:at]), _needs(steps, together), memory)
 
 
 def count_steps(
@@ -193,14 +203,11 @@ def count_steps(
     """Steps that know all they need, after as many passes as depend on one another: one, as a rule."""
     known = list(steps)
     while True:
-        at, needs = first_needs(known)
-        if not needs:
+        at, together = first_needs(known)
+        if not together:
             return tuple(known)
-        totals = count_rows(_until(source, known[:at]), needs, memory, notify)
-        known = [
-            step.counted(totals) if step.need in needs and (i == at or step.need == "documents") else step
-            for i, step in enumerate(known)
-        ]  # fmt: skip
+        totals = count_rows(_until(source, known[:at]), _needs(known, together), memory, notify)
+        known = [step.counted(totals) if i in together else step for i, step in enumerate(known)]
 
 
 def _until(source: Source, steps: Sequence[RowStep]) -> Source:

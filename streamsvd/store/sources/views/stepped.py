@@ -83,7 +83,7 @@ class SteppedRows(SourceView):
     @property
     def read_bytes(self) -> int:
         """Rows as stored and in float64, with what a step puts beside them."""
-        entry = self.whole.dtype.itemsize + 3 * 8
+        entry = self.whole.dtype.itemsize + 3 * 8 + 2
         total: int = self._height * self.shape[1] * entry
         return self.whole.read_bytes + total
 
