@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.step_counts import CountPlan, count_rows, plan_counts
@@ -119,6 +121,52 @@ def steps_of(source: Any) -> tuple[RowStep, ...]:
 def step_records(source: Any) -> tuple[RowStepRecord, ...]:
     """The same as it is kept with a result."""
     return tuple(RowStepRecord.of(step) for step in steps_of(source))
+
+
+def take_same_steps(
+    source: Source, records: Sequence[RowStepRecord], owner: str, *, precise: bool = True
+) -> Source:
+    """Rows that come later, after the steps of those before them: as they are where they had them already.
+
+    Parameters
+    ----------
+    source
+        The rows.
+    records
+        Of a result, or of a model.
+    owner
+        How a message calls that.
+    precise
+        As of `apply_steps`.
+
+    Raises
+    ------
+    SpecError
+        If they had other steps, or others counts.
+    """
+    known, found = tuple(record.step for record in records), steps_of(source)
+    if not known:
+        return source
+    if not found:
+        check_steps(source, known)
+        return step_rows(source, known, precise=precise)
+    if not same_records(step_records(source), records):
+        raise SpecError(
+            f"{owner} was made of rows after the steps {texts_of(known)}, and {source.name} has had {texts_of(found)}"
+            f"{', with other counts' if texts_of(found) == texts_of(known) else ''}. Pass rows as they are stored, or "
+            "streamsvd.apply_steps(new, like=result)."
+        )
+    return source
+
+
+def same_records(some: Sequence[RowStepRecord], others: Sequence[RowStepRecord]) -> bool:
+    """Whether they are the same steps with the same counts."""
+    return len(some) == len(others) and all(
+        a.text == b.text
+        and (a.vector is None) == (b.vector is None)
+        and (a.vector is None or np.array_equal(a.vector, np.asarray(b.vector)))
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 def check_steps(source: Source, steps: Sequence[RowStep]) -> None:

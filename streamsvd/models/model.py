@@ -436,6 +436,7 @@ class Model(RowMethods, ExportMethods):
             None,
             options,
             self.labels if self.spec.axis == "rows" else Labels.plain((n_rows, self.Vh.shape[1])),
+            row_steps=state.row_steps,
         )
 
     def __repr__(self) -> str:

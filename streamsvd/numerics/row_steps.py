@@ -696,6 +696,19 @@ class RowStepRecord:
         return found if self.vector is None else found.with_vector(self.vector)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RowStepRecords:
+    """All steps of a matrix, as a model keeps them.
+
+    Attributes
+    ----------
+    steps
+        In their order.
+    """
+
+    steps: tuple[RowStepRecord, ...] = ()
+
+
 def _shortest(number: float) -> str:
     """A number as it is read again, without a useless fraction."""
     return str(int(number)) if number == int(number) and abs(number) < 1e15 else repr(number)
