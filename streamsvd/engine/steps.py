@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from streamsvd.engine.events import Callback, ignore_event
+from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.step_counts import CountPlan, count_rows, plan_counts
 from streamsvd.engine.transforms import climatology_of
@@ -15,13 +17,13 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.row_steps import (
     Need,
     RowStep,
-    RowStepRecord,
     parse_steps,
     texts_of,
-    with_counts,
 )
+from streamsvd.numerics.step_records import RowStepRecord, with_counts
 from streamsvd.protocols import Source, is_sparse
-from streamsvd.store.sources.views.stepped import step_rows
+from streamsvd.store.sources.views.adjusted import AdjustedRows
+from streamsvd.store.sources.views.stepped import SteppedRows, step_rows
 
 Steps = str | Sequence[str | RowStep]
 
@@ -88,12 +90,12 @@ def apply_steps(
     source = as_source(A)
     asked = None if steps is None else as_steps(steps)
     if like is not None:
-        known = steps_of(like)
+        known = step_records(like)
         if not known:
             raise SpecError(
                 "like= has had no steps. Pass what apply_steps returned, or a result of it."
             )
-        asked = known if asked is None else with_counts(asked, known)
+        asked = same_steps(() if asked is None else asked, known)
     if not asked:
         raise SpecError(
             'steps= names nothing. Pass steps such as ["normalize=1e4", "log1p"], or like= with a matrix or result that has some.'
@@ -121,6 +123,71 @@ def steps_of(source: Any) -> tuple[RowStep, ...]:
 def step_records(source: Any) -> tuple[RowStepRecord, ...]:
     """The same as it is kept with a result."""
     return tuple(RowStepRecord.of(step) for step in steps_of(source))
+
+
+def same_steps(asked: Sequence[RowStep], records: Sequence[RowStepRecord]) -> tuple[RowStep, ...]:
+    """Steps with what was counted for them before.
+
+    Raises
+    ------
+    SpecError
+        If others are asked for.
+    """
+    known = tuple(record.step for record in records)
+    return with_counts(asked, known) if asked else known
+
+
+def wait_for_counts(source: Source, steps: Sequence[RowStep]) -> Source:
+    """A matrix after steps that may have to count first: until then it is not to be read, `counted_source` does it.
+
+    Raises
+    ------
+    SpecError, ShapeError
+        As `apply_steps`.
+    """
+    check_steps(source, steps)
+    return step_rows(source, tuple(steps))
+
+
+def _waiting(source: Source) -> SteppedRows | None:
+    """The part of a matrix whose steps have still to count."""
+    inner: Any = source.whole if isinstance(source, AdjustedRows) else source
+    if isinstance(inner, SteppedRows) and any(step.need for step in inner.row_steps):
+        return inner
+    return None
+
+
+def counted_source(source: Source, memory: int | float | str | None, notify: Callback) -> Source:
+    """The same with all that its steps count.
+
+    Raises
+    ------
+    BudgetError, NonFiniteError
+        As that pass.
+    """
+    waiting = _waiting(source)
+    if waiting is None:
+        return source
+    steps = count_steps(waiting.whole, waiting.row_steps, memory, notify)
+    found = step_rows(waiting.whole, steps, precise=waiting.precise)
+    return replace(source, whole=found) if isinstance(source, AdjustedRows) else found
+
+
+def count_note(source: Source, memory: int | float | str | None) -> str:
+    """What a plan says of the pass that counts; empty where there is none.
+
+    Raises
+    ------
+    BudgetError
+        If the counts do not fit in the memory.
+    """
+    waiting = _waiting(source)
+    if waiting is None:
+        return ""
+    plan = plan_steps(waiting.whole, waiting.row_steps, memory)
+    assert plan is not None
+    names = ", ".join(step.text for step in waiting.row_steps if step.need is not None)
+    return f"before it one pass over {show_bytes(plan.pass_bytes)}, in {show_bytes(plan.projected_bytes)}, for what {names} counts"
 
 
 def take_same_steps(

@@ -16,8 +16,8 @@ from streamsvd.factor.tables import ComponentsTable, Scree, components_table, sc
 from streamsvd.info import Info
 from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
-from streamsvd.numerics.row_steps import RowStepRecord
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
+from streamsvd.numerics.step_records import RowStepRecord
 from streamsvd.store.results.saving import Result
 from streamsvd.store.results.values import IN_CHUNKS
 from streamsvd.typing import Matrix, Real

@@ -20,7 +20,7 @@ from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.numerics.certificate import Kind
 from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.numerics.ledger import Factor, Ledger
-from streamsvd.numerics.row_steps import RowStepRecord, RowStepRecords
+from streamsvd.numerics.step_records import RowStepRecord, RowStepRecords
 from streamsvd.store.versions import (
     Draft,
     FactorRecord,

@@ -14,154 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError
-from streamsvd.numerics.blocks import BadEntry
+from streamsvd.numerics.row_entries import (
+    Entries,
+    refuse_fractions,
+    refuse_infinite,
+    refuse_negative,
+)
 from streamsvd.typing import Real
 
-Array = npt.NDArray[Any]
 Need = Literal["row sums", "documents", "column sums"]
 """What a step is to know of all rows before one of them is read: their sums, entries of each column that are not 0, sums of columns."""
-
-
-class Entries(Protocol):
-    """Entries of some rows in float64, in memory of their own, which steps write into."""
-
-    values: Array
-
-    def row_sums(self) -> Real:
-        """Sum of each row; entries that are missing count as 0."""
-        ...
-
-    def row_norms(self, kind: Literal["l1", "l2"]) -> Real:
-        """Norm of each row."""
-        ...
-
-    def multiply_rows(self, factors: Real) -> None:
-        """Each row times its factor."""
-        ...
-
-    def multiply_columns(self, factors: Real) -> None:
-        """Each column times its factor, of all columns of the matrix."""
-        ...
-
-    def column_sums(self) -> Real:
-        """Sum of each column."""
-        ...
-
-    def documents(self) -> npt.NDArray[np.int64]:
-        """Entries of each column that are not 0."""
-        ...
-
-    def place(self, at: int) -> tuple[int, int]:
-        """Row and column in the matrix of an entry of `values`, flat."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class SparseEntries:
-    """Entries of rows as they are stored.
-
-    Attributes
-    ----------
-    values
-        In float64, ``(Z,)``.
-    indices, offsets
-        Of a ``csr_array``.
-    width
-        Columns; of columns, rows.
-    first
-        Number of the first row; of columns, of the first column.
-    of_columns
-        Whether its rows are columns of the matrix, as CSC has them: such have no sums of rows.
-    """
-
-    values: Array
-    indices: Array
-    offsets: Array
-    width: int
-    first: int = 0
-    of_columns: bool = False
-
-    def row_sums(self) -> Real:
-        return self._over_rows(self.values)
-
-    def row_norms(self, kind: Literal["l1", "l2"]) -> Real:
-        if kind == "l1":
-            return self._over_rows(np.abs(self.values))
-        return np.asarray(np.sqrt(self._over_rows(self.values * self.values)))
-
-    def _over_rows(self, values: Array) -> Real:
-        sums = np.zeros(self.offsets.size - 1)
-        there = np.flatnonzero(np.diff(self.offsets))
-        if there.size:
-            sums[there] = np.add.reduceat(values, self.offsets[there])
-            if not np.isfinite(sums).all():
-                sums[there] = np.add.reduceat(np.nan_to_num(values, nan=0.0), self.offsets[there])
-        return sums
-
-    def multiply_rows(self, factors: Real) -> None:
-        self.values *= np.repeat(factors, np.diff(self.offsets))
-
-    def multiply_columns(self, factors: Real) -> None:
-        if self.of_columns:
-            self.multiply_rows(factors[self.first : self.first + self.offsets.size - 1])
-        else:
-            self.values *= factors[self.indices]
-
-    def column_sums(self) -> Real:
-        weights = np.nan_to_num(self.values, nan=0.0)
-        return np.bincount(self.indices, weights, self.width).astype(np.float64, copy=False)
-
-    def documents(self) -> npt.NDArray[np.int64]:
-        there = self.indices if self.values.all() else self.indices[self.values != 0]
-        return np.bincount(there, minlength=self.width).astype(np.int64)
-
-    def place(self, at: int) -> tuple[int, int]:
-        row = self.first + int(np.searchsorted(self.offsets, at, side="right")) - 1
-        column = int(self.indices[at])
-        return (column, row) if self.of_columns else (row, column)
-
-
-@dataclass(slots=True, eq=False)
-class DenseEntries:
-    """Entries of rows with their zeros.
-
-    Attributes
-    ----------
-    values
-        In float64, ``(rows, columns)``.
-    first, first_column
-        Number of the first row, and of the first column.
-    """
-
-    values: Array
-    first: int = 0
-    first_column: int = 0
-
-    def row_sums(self) -> Real:
-        sums = self.values.sum(axis=1)
-        return sums if np.isfinite(sums).all() else np.asarray(np.nansum(self.values, axis=1))
-
-    def row_norms(self, kind: Literal["l1", "l2"]) -> Real:
-        there = np.nan_to_num(self.values, nan=0.0)
-        if kind == "l1":
-            return np.asarray(np.abs(there).sum(axis=1))
-        return np.asarray(np.sqrt(np.einsum("ij,ij->i", there, there)))
-
-    def multiply_rows(self, factors: Real) -> None:
-        self.values *= factors[:, None]
-
-    def multiply_columns(self, factors: Real) -> None:
-        self.values *= factors[self.first_column : self.first_column + self.values.shape[1]]
-
-    def column_sums(self) -> Real:
-        return np.asarray(np.nansum(self.values, axis=0))
-
-    def documents(self) -> npt.NDArray[np.int64]:
-        return np.asarray(np.count_nonzero(self.values, axis=0), np.int64)
-
-    def place(self, at: int) -> tuple[int, int]:
-        row, column = divmod(at, self.values.shape[1])
-        return self.first + row, self.first_column + column
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +144,7 @@ class Normalize(PlainStep):
     def __post_init__(self) -> None:
         if self.target is not None and not 0 < self.target < np.inf:
             raise SpecError(
-                f"normalize={self.target:g} is no sum of a row. Pass a positive number, such as normalize=1e4."
+                f"'normalize={self.target:g}' is no sum of a row. Pass a positive number, such as 'normalize=1e4'."
             )
 
     @property
@@ -302,7 +164,7 @@ class Normalize(PlainStep):
         positive = totals.row_sums[totals.row_sums > 0]
         if not positive.size:
             raise SpecError(
-                "normalize has no target: no row has a positive sum. Pass normalize=1e4, or leave the step out."
+                "normalize has no target: no row has a positive sum. Pass 'normalize=1e4', or leave the step out."
             )
         return Normalize(float(np.median(positive)))
 
@@ -602,58 +464,6 @@ class PearsonResiduals(ColumnStep):
         np.clip(values, -self.clip, self.clip, out=values)
 
 
-def refuse_negative(entries: Entries, what: str) -> None:
-    """Refuse entries below 0.
-
-    Raises
-    ------
-    SpecError
-        It names the first.
-    """
-    values = entries.values
-    if values.size and np.fmin.reduce(values, axis=None) < 0:
-        at = int(np.argmax(values.reshape(-1) < 0))
-        row, column = entries.place(at)
-        raise SpecError(
-            f"{what} of {values.reshape(-1)[at]:g} at row {row:,}, column {column:,}: it takes no negative entries. Leave the step "
-            "out, or open the counts (of AnnData layers/counts or raw/X)."
-        )
-
-
-def refuse_fractions(entries: Entries, what: str) -> None:
-    """Refuse entries that are no counts.
-
-    Raises
-    ------
-    SpecError
-        It names the first.
-    """
-    values = entries.values.reshape(-1)
-    bad = (values != np.floor(values)) & ~np.isnan(values)
-    if bad.any():
-        at = int(np.argmax(bad))
-        row, column = entries.place(at)
-        raise SpecError(
-            f"{what} expects counts; row {row:,}, column {column:,} is {values[at]:g}. Open the counts: of AnnData layers/counts or raw/X."
-        )
-
-
-def refuse_infinite(entries: Entries) -> None:
-    """Refuse Inf, which sums would hide.
-
-    Raises
-    ------
-    BadEntry
-        It names the first.
-    """
-    values = entries.values
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()) or not np.isinf(values).any():
-            return
-    row, column = entries.place(int(np.argmax(np.isinf(values.reshape(-1)))))
-    raise BadEntry("Inf", row, column)
-
-
 def apply_in_order(entries: Entries, steps: Sequence[RowStep]) -> None:
     """All steps, one after the other, in the memory of the entries.
 
@@ -667,48 +477,6 @@ def apply_in_order(entries: Entries, steps: Sequence[RowStep]) -> None:
         step.apply(entries)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowStepRecord:
-    """A step as it is kept with a result.
-
-    Attributes
-    ----------
-    text
-        How it is written, with the numbers that were counted.
-    vector
-        What is known of each column, ``(n,)``; None for nothing.
-    """
-
-    text: str
-    vector: Real | None = None
-
-    @classmethod
-    def of(cls, step: RowStep) -> RowStepRecord:
-        """Of a step that can be applied."""
-        return cls(step.text, step.vector)
-
-    @property
-    def step(self) -> RowStep:
-        """The step again."""
-        if self.text == ScaleColumns.name:
-            return ScaleColumns(self.vector)
-        (found,) = parse_steps([self.text])
-        return found if self.vector is None else found.with_vector(self.vector)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RowStepRecords:
-    """All steps of a matrix, as a model keeps them.
-
-    Attributes
-    ----------
-    steps
-        In their order.
-    """
-
-    steps: tuple[RowStepRecord, ...] = ()
-
-
 def _shortest(number: float) -> str:
     """A number as it is read again, without a useless fraction."""
     return str(int(number)) if number == int(number) and abs(number) < 1e15 else repr(number)
@@ -718,7 +486,7 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SpecError(f"{name}={text}: {text!r} is no number. {_choices()}") from None
+        raise SpecError(f"'{name}={text}': {text!r} is no number. {_choices()}") from None
 
 
 def _parse_normalize(said: str) -> RowStep:
@@ -733,7 +501,7 @@ def _parse_tfidf(said: str) -> RowStep:
             norm = None if word == "none" else word
         elif word not in ("sublinear", "unsmooth"):
             raise SpecError(
-                f"tfidf={said}: {word!r} is no word of it. Pass l1, l2 or none, sublinear, unsmooth, joined by +. {_choices()}"
+                f"'tfidf={said}': {word!r} is no word of it. Pass l1, l2 or none, sublinear, unsmooth, joined by +. {_choices()}"
             )
     return Tfidf("unsmooth" not in words, norm, "sublinear" in words)
 
@@ -748,7 +516,9 @@ def _parse_pearson(said: str) -> RowStep:
 def _parse_degrees(said: str) -> RowStep:
     row, cut, column = said.partition(",")
     if not cut:
-        raise SpecError(f"degrees={said} names no two powers. Pass degrees=-0.5,-0.5. {_choices()}")
+        raise SpecError(
+            f"'degrees={said}' names no two powers. Pass 'degrees=-0.5,-0.5'. {_choices()}"
+        )
     return ScaleDegrees(_number("degrees", row), _number("degrees", column))
 
 
@@ -756,25 +526,43 @@ def _plain(kind: Callable[[], RowStep]) -> Callable[[str], RowStep]:
     def parse(said: str) -> RowStep:
         step = kind()
         if said:
-            raise SpecError(f"{step.text}={said}: {step.text} takes no value. {_choices()}")
+            raise SpecError(f"'{step.text}={said}': {step.text} takes no value. {_choices()}")
         return step
 
     return parse
 
 
-_KINDS: dict[str, tuple[str, Callable[[str], RowStep]]] = {
-    "normalize": ("normalize, normalize=1e4", _parse_normalize),
-    "tfidf": ("tfidf, tfidf=l1+sublinear", _parse_tfidf),
-    "pearson": ("pearson, pearson=100", _parse_pearson),
-    "degrees": ("degrees=-0.5,-0.5", _parse_degrees),
-    "log1p": ("log1p", _plain(Log1p)),
-    "sqrt": ("sqrt", _plain(Sqrt)),
-    "binarize": ("binarize", _plain(Binarize)),
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[str], RowStep]]] = {
+    "normalize": (
+        (
+            "normalize",
+            "normalize=1e4",
+        ),
+        _parse_normalize,
+    ),
+    "tfidf": (
+        (
+            "tfidf",
+            "tfidf=l1+sublinear",
+        ),
+        _parse_tfidf,
+    ),
+    "pearson": (
+        (
+            "pearson",
+            "pearson=100",
+        ),
+        _parse_pearson,
+    ),
+    "degrees": (("degrees=-0.5,-0.5",), _parse_degrees),
+    "log1p": (("log1p",), _plain(Log1p)),
+    "sqrt": (("sqrt",), _plain(Sqrt)),
+    "binarize": (("binarize",), _plain(Binarize)),
 }
 
 
 def _choices() -> str:
-    return f"Steps are {', '.join(said for said, _ in _KINDS.values())}."
+    return f"Steps are {', '.join(repr(text) for said, _ in _KINDS.values() for text in said)}."
 
 
 def parse_steps(texts: str | Sequence[str]) -> tuple[RowStep, ...]:
@@ -811,22 +599,6 @@ def split_steps(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def with_counts(steps: Sequence[RowStep], known: Sequence[RowStep]) -> tuple[RowStep, ...]:
-    """Steps with what others of the same kind have counted.
-
-    Raises
-    ------
-    SpecError
-        If they are other steps.
-    """
-    same = len(steps) == len(known) and all(a.is_same(b) for a, b in zip(steps, known, strict=True))
-    if not same:
-        raise SpecError(
-            f"the steps were {texts_of(known)}, and are to be {texts_of(steps)}. Leave steps out with like=, or pass the same."
-        )
-    return tuple(known)
-
-
 def texts_of(steps: Sequence[RowStep]) -> str:
     """Steps for a message."""
-    return ", ".join(step.text for step in steps) or "none"
+    return ", ".join(repr(step.text) for step in steps) or "none"
