@@ -169,6 +169,26 @@ def counted_source(source: Source, memory: int | float | str | None, notify: Cal
     if waiting is None:
         return source
     steps = count_steps(waiting.whole, waiting.row_steps, memory, notify)
+    return _instead(source, waiting, steps)
+
+
+def with_known_counts(source: Source, records: Sequence[RowStepRecord]) -> Source:
+    """A matrix whose steps wait for their counts with those of before; as it is where they do not wait.
+
+    Raises
+    ------
+    SpecError
+        If those were other steps.
+    """
+    waiting = _waiting(source)
+    if waiting is None:
+        return source
+    steps = same_steps(waiting.row_steps, records)
+    check_steps(waiting.whole, steps)
+    return _instead(source, waiting, steps)
+
+
+def _instead(source: Source, waiting: SteppedRows, steps: tuple[RowStep, ...]) -> Source:
     found = step_rows(waiting.whole, steps, precise=waiting.precise)
     return replace(source, whole=found) if isinstance(source, AdjustedRows) else found
 
