@@ -479,7 +479,7 @@ def apply_in_order(entries: Entries, steps: Sequence[RowStep]) -> None:
 
 def _shortest(number: float) -> str:
     """A number as it is read again, without a useless fraction."""
-    return str(int(number)) if number == int(number) and abs(number) < 1e15 else repr(number)
+    return str(int(number)) if abs(number) < 1e15 and number == int(number) else repr(number)
 
 
 def _number(name: str, text: str) -> float:
