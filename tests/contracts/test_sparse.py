@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from operator import attrgetter
 
 import dask
@@ -12,10 +13,12 @@ import zarr
 from scipy import sparse
 
 import streamsvd
-from streamsvd import BudgetError, NonFiniteError
+import streamsvd.kernels.nystrom
+import streamsvd.kernels.ridge
+from streamsvd import BudgetError, NonFiniteError, SpecError
 from streamsvd.store.sources import border
 from streamsvd.store.sources.sparse import compressed
-from tests.contracts.verbs import M, N, matrix, new_place, where
+from tests.contracts.verbs import M, N, matrix, new_place, target, where
 from tests.matrices import Rows
 
 SAME = 1e-12
@@ -146,3 +149,81 @@ def test_the_least_memory_is_named_and_works(contract, form):
     if contract.can("record"):
         assert found.info.projected_bytes <= least
     assert_same(contract, found, contract.run(dense(A, form)), 10 * contract.rtol)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_kernel_that_needs_every_column_is_refused(form):
+    A = FORMS[form](spotted())
+    words = (
+        r'kernel="laplacian" needs \|x - y\| in every one of the [68] columns.*Pass kernel="rbf"'
+    )
+    for verb in (streamsvd.nystrom, streamsvd.kernels.nystrom.plan_nystrom):
+        with pytest.raises(SpecError, match=words):
+            verb(A, "laplacian")
+        with pytest.raises(SpecError, match=words):
+            verb(A, "laplacian", mask=KEPT)
+    for verb in (streamsvd.kernel_ridge, streamsvd.kernels.ridge.plan_kernel_ridge):
+        with pytest.raises(SpecError, match=words):
+            verb(A, target(A), "laplacian", ridge=1.0)
+    made = streamsvd.nystrom(dense(spotted()), "laplacian", n_centres=5)
+    with pytest.raises(SpecError, match=words):
+        made.update(A)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "cosine", "polynomial", "rbf", "matern"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_kernel_of_products_and_norms_is_that_of_dense_rows(kernel, form):
+    A = spotted()
+    asked = {"n_centres": 10, "length": 3.0, "ridge": 0.1}
+    found = streamsvd.kernel_ridge(FORMS[form](A), target(A), kernel, **asked)
+    expected = streamsvd.kernel_ridge(dense(A, form), target(A), kernel, **asked)
+    np.testing.assert_allclose(
+        found.predict(A[:50]), expected.predict(A[:50]), rtol=1e-9, atol=1e-9
+    )
+    np.testing.assert_array_equal(found.feature_map.centres, expected.feature_map.centres)
+
+
+@pytest.mark.parametrize("verb", ["cluster", "compress", "rate_curve"])
+def test_members_of_collections_are_not_sparse(verb):
+    rows = sparse.csr_array(spotted()[:200])
+    group = zarr.create_group(new_place())
+    group.create_array("dense", data=np.ones((200, 3)))
+    place = group.create_group("counts")
+    place.attrs.update(
+        {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [200, N]}
+    )
+    for name in ("data", "indices", "indptr"):
+        place.create_array(name, data=getattr(rows, name))
+    call = partial(
+        getattr(streamsvd, verb), **({"errors": (0.1,)} if verb == "rate_curve" else {"error": 0.1})
+    )
+    further = (new_place(),) if verb == "compress" else ()
+    words = r"sparse.*stored as dense factors and residuals.*factorise it by itself, with svd"
+    for members in ({"counts": rows}, {"counts": streamsvd.open(rows)}, rows, group):
+        with pytest.raises(SpecError, match=words):
+            call(members, *further)
+    assert streamsvd.open_collection(group, select="dense").rows == 200
+
+
+@pytest.mark.parametrize("verb", ["top_eigenvectors", "lstsq", "nystrom", "sample_rows"])
+def test_columns_are_not_read_again_for_every_few_rows(verb):
+    """A pass over rows of CSC reads it 8 times at most; the memory for so many rows is named."""
+    A = sparse.random_array((20_000, 400), density=0.01, rng=np.random.default_rng(0), format="csc")
+    call = partial(getattr(streamsvd, verb))
+    inputs = {"lstsq": (A, np.ones(20_000)), "sample_rows": (A, 500)}.get(verb, (A,))
+    with pytest.raises(
+        BudgetError, match=r"by columns \(CSC\).*no fewer than 2,500 rows are read at once"
+    ) as refused:
+        call(*inputs, memory=1000)
+    assert refused.value.needs > 2500 * 400 * 8
+    assert (
+        streamsvd.plan(verb, *inputs, memory=refused.value.needs).pass_bytes <= 8 * 20_000 * 400 * 8
+    )
+
+
+def test_blocks_of_a_stream_may_be_sparse():
+    A = spotted()
+    blocks = [A[a : a + 700] for a in range(0, M, 700)]
+    found = streamsvd.top_eigenvectors([sparse.csr_array(b) for b in blocks], 2, passes=2)
+    expected = streamsvd.top_eigenvectors(blocks, 2, passes=2)
+    np.testing.assert_array_equal(found.components, expected.components)

@@ -23,6 +23,12 @@ from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
 Array = npt.NDArray[Any]
 
 
+SPARSE_REMEDY = (
+    "Members of a collection are stored as dense factors and residuals, which have no zeros left out: factorise it by itself, with "
+    "svd, or pass it with its zeros, block.toarray(), if that is small."
+)
+
+
 class StoredArray(Protocol):
     """An address of an array of any number of dimensions; small, picklable, of no data but what is in memory."""
 
@@ -219,6 +225,8 @@ class RefusedArray:
         How messages call the place.
     reason
         Why it is refused, where that is not its type.
+    is_sparse
+        Whether it is a part of a sparse matrix.
     """
 
     shape: tuple[int, ...]
@@ -226,6 +234,7 @@ class RefusedArray:
     kind: str
     where: str
     reason: str = ""
+    is_sparse: bool = False
 
     @property
     def chunks(self) -> tuple[int, ...]:

@@ -8,7 +8,12 @@ import numpy as np
 import zarr
 
 from streamsvd.errors import SpecError, StoreError, StreamSVDError
-from streamsvd.store.collections.arrays import ArrayInChunks, RefusedArray, StoredArray
+from streamsvd.store.collections.arrays import (
+    SPARSE_REMEDY,
+    ArrayInChunks,
+    RefusedArray,
+    StoredArray,
+)
 from streamsvd.store.collections.origin import origin_of
 from streamsvd.store.explanations import raise_access_error
 from streamsvd.store.sources.zarr_store.anndata import SPARSE, encoding_of
@@ -85,8 +90,9 @@ def _lenient_address(name: str, array: zarr.Array, missing: str, sparse: str | N
     dtype = np.dtype(array.dtype)
     shape = tuple(int(extent) for extent in array.shape)
     if sparse is not None:
-        said = f"a part of a sparse matrix ({sparse} of AnnData)"
-        return RefusedArray(shape, np.dtype(np.void), said, name)
+        whole = name.rpartition("/")[0] or name
+        said = f"block {name!r} is a part of a sparse matrix ({sparse} of AnnData, {whole}). {SPARSE_REMEDY}"
+        return RefusedArray(shape, dtype, str(dtype), name, said, is_sparse=True)
     if dtype.kind not in "biuf":
         return RefusedArray(shape, dtype, str(dtype), name)
     try:
