@@ -34,7 +34,9 @@ class RowChecks:
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.sparse = getattr(self, "kernel", "") != "laplacian"  # which needs all columns
+        tags.input_tags.sparse = (
+            getattr(self, "kernel", "") != "laplacian"
+        )  # which needs all columns
         return tags
 
     def _check_rows(self, X: Any, *, reset: bool) -> Matrix:
