@@ -41,9 +41,10 @@ CAPABILITIES = {
     "row_weights": "weights of rows",
     "column_weights": "weights of columns",
     "record": "what was asked, and how it came about, in the result",
+    "sparse": "a matrix of which only some entries are stored, never made dense but for a block",
 }
 """What a verb may be able to do: an argument of the same name, but for those in `OF_ALL`, and `plan`."""
-OF_ALL = ("scheduler", "record")
+OF_ALL = ("scheduler", "record", "sparse")
 
 
 class Unreadable:
@@ -409,7 +410,10 @@ def read_back(result: Any) -> Matrix:
 
 WHOLE = "Every matrix comes back whole: leave entries or columns out of what is collected."
 SKETCHES = "Sketches and clusters are small eigenvalue problems of LAPACK, on the host."
-IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES}
+DENSE_FACTORS = (
+    "What is shared is stored as dense factors: factorise the matrices one by one, with svd."
+)
+IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES, "sparse": DENSE_FACTORS}
 PASSED_ON = "It is passed on where samples are: mend or leave out columns of X before."
 ONE_AFTER_ANOTHER = "Pieces are absorbed one after another, by narrow steps, at home."
 AS_MADE = "As the result was made: another would be of another matrix."
@@ -765,6 +769,7 @@ CONTRACTS = (
             "row_weights": AS_MADE,
             "column_weights": AS_MADE,
             "device": "Bytes are decoded, on the host.",
+            "sparse": DENSE_FACTORS,
         },
     ),
 )
