@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from streamsvd.errors import MissingChunkError, MissingEntriesError, StoreError
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource
 from streamsvd.store.sight import Address
 from streamsvd.store.sources.border import check_rectangle, strips
 from streamsvd.store.sources.matrix_text import matrix_text
@@ -96,8 +96,7 @@ class CompressedSource:
         """Of `read`: a piece as it is stored, put in order, and what is scattered of it; its offsets; one chunk of each array that is kept."""
         rows = min(self._extents[0], PIECE_ENTRIES)
         offsets = rows * (self.offsets.dtype.itemsize + 2 * np.dtype(np.int64).itemsize)
-        entries = min(self.entries, self._most_in_piece)
-        return self.sparse_bytes(entries) + offsets + scattered_bytes(self.dtype)
+        return self.sparse_bytes(piece_entries(self)) + offsets + scattered_bytes(self.dtype)
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
@@ -108,10 +107,6 @@ class CompressedSource:
         # what lies whole in memory, all at once
         reading += sum(getattr(part, "loaded_bytes", 0) for part in parts)
         return 2 * entries * item + kept + reading
-
-    @property
-    def _most_in_piece(self) -> int:
-        return max(PIECE_ENTRIES, self.table.most_entries(1))
 
     def most_entries(self, length: int, /) -> int:
         return self.table.most_entries(length)
@@ -154,22 +149,7 @@ class CompressedSource:
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
-        along = self.sparse_axis == "rows"
-        run, other = (rows, columns) if along else (columns, rows)
-        for start, stop in self._pieces(run):
-            piece = self.read_sparse(slice(start, stop))
-            place = slice(start - run.start, stop - run.start)
-            fill_dense(piece, other, out[place] if along else out[:, place].T)
-
-    def _pieces(self, run: slice) -> Iterator[tuple[int, int]]:
-        """Runs that are read at once: so many entries, or one row."""
-        start, step = run.start, PIECE_ENTRIES
-        while start < run.stop:
-            stop = min(run.stop, start + step)
-            while stop > start + 1 and self.table.most_entries(stop - start) > PIECE_ENTRIES:
-                stop = start + max(1, (stop - start) // 2)
-            yield start, stop
-            start, step = stop, stop - start
+        fill_rectangle(self, rows, columns, out)
 
     def locate(self, row: int, column: int, /) -> str:
         """Of an entry that is not stored, where those of its row (of CSC: column) begin."""
@@ -250,6 +230,32 @@ def _ascends(indices: Array, offsets: Array) -> bool:
     begins = begins[(begins > 0) & (begins < indices.size)]
     falls[begins - 1] = False
     return not falls.any()
+
+
+def fill_rectangle(source: SparseSource, rows: slice, columns: slice, out: Array) -> None:
+    """A rectangle of a sparse matrix with its zeros, some stored entries at a time; its bounds are known to be right."""
+    along = source.sparse_axis == "rows"
+    run, other = (rows, columns) if along else (columns, rows)
+    for start, stop in _pieces(source, run):
+        piece = source.read_sparse(slice(start, stop))
+        place = slice(start - run.start, stop - run.start)
+        fill_dense(piece, other, out[place] if along else out[:, place].T)
+
+
+def piece_entries(source: SparseSource) -> int:
+    """Stored entries that are read at once for a rectangle, at most."""
+    return min(source.entries, max(PIECE_ENTRIES, source.most_entries(1)))
+
+
+def _pieces(source: SparseSource, run: slice) -> Iterator[tuple[int, int]]:
+    """Runs that are read at once: so many entries, or one row."""
+    start, step = run.start, PIECE_ENTRIES
+    while start < run.stop:
+        stop = min(run.stop, start + step)
+        while stop > start + 1 and source.most_entries(stop - start) > PIECE_ENTRIES:
+            stop = start + max(1, (stop - start) // 2)
+        yield start, stop
+        start, step = stop, stop - start
 
 
 def fill_dense(rows: Any, columns: slice, place: Array) -> None:

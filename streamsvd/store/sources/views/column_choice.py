@@ -15,7 +15,6 @@ from streamsvd.store.sources.views.sparse_view import (
     EntriesView,
     canonical,
     picking_bytes,
-    sparse_read_bytes,
 )
 
 
@@ -91,7 +90,7 @@ class ChosenColumns(EntriesView):
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
         stored = self.stored
         read = max(entries, stored.most_entries(-(-entries // self.shape[1])))
-        return sparse_read_bytes(stored, read) + 2 * picking_bytes(stored, read)
+        return stored.sparse_bytes(read) + 2 * picking_bytes(stored, read)
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.numerics.sparse_rows import with_values
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.views.sparse_view import EntriesView, with_values
+from streamsvd.store.sources.views.sparse_view import EntriesView
 from streamsvd.typing import Real
 
 ROWS_AT_ONCE = 1 << 20

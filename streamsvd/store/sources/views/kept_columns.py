@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError
 from streamsvd.numerics.columns import Columns
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource, is_sparse
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
+from streamsvd.store.sources.sparse.compressed import (
+    fill_rectangle,
+    piece_entries,
+    scattered_bytes,
+)
 from streamsvd.store.sources.views.sparse_view import (
     EntriesView,
     pick_columns,
     pick_rows,
     picking_bytes,
-    sparse_read_bytes,
     stack_rows,
 )
 
@@ -70,6 +74,9 @@ class KeptColumns(EntriesView):
 
     @property
     def read_bytes(self) -> int:
+        if is_sparse(self):
+            mine = cast(SparseSource, self)
+            return mine.sparse_bytes(piece_entries(mine)) + scattered_bytes(self.dtype)
         rows, columns = self._read_shape
         one = min(rows, self.shape[0]) * min(columns, self.whole.shape[1]) * self.dtype.itemsize
         return self.whole.read_bytes + 2 * max(one, BLOCK_BYTES if self._whole_has_no_chunks else 0)
@@ -130,7 +137,7 @@ class KeptColumns(EntriesView):
         else:
             read = max(entries, most(self._span(max(1, -(-entries // self.shape[0])))))
         read = min(read, self.stored.entries)
-        return sparse_read_bytes(self.stored, read) + picking_bytes(self.stored, read)
+        return self.stored.sparse_bytes(read) + picking_bytes(self.stored, read)
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
@@ -138,6 +145,9 @@ class KeptColumns(EntriesView):
         if not wanted.size or rows.start == rows.stop:
             return
         first, last = int(wanted[0]), int(wanted[-1])
+        if is_sparse(self):
+            fill_rectangle(cast(SparseSource, self), rows, columns, out)
+            return
         if not self.refuses_values and last + 1 - first == wanted.size:  # they lie side by side
             self.whole.read(rows, slice(first, last + 1), out)
             return

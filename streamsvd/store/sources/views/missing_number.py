@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import SpecError
+from streamsvd.numerics.sparse_rows import with_values
 from streamsvd.protocols import Source, is_sparse
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.conventions import Conventions
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.packing import Packing
-from streamsvd.store.sources.views.sparse_view import EntriesView, with_values
+from streamsvd.store.sources.views.sparse_view import EntriesView
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,6 @@ from streamsvd.store.sources.views.sparse_view import (
     entry_bytes,
     pick_rows,
     picking_bytes,
-    sparse_read_bytes,
     stack_rows,
 )
 
@@ -130,7 +129,7 @@ class ChosenRows(EntriesView):
             rows = -(-entries // self.shape[0])
         read = min(stored.entries, max(entries, most(rows)))
         picked = picking_bytes(stored, max(read, entries))
-        return sparse_read_bytes(stored, read) + picked + entries * entry_bytes(stored)
+        return stored.sparse_bytes(read) + picked + entries * entry_bytes(stored)
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)

@@ -52,12 +52,7 @@ class EntriesView(SourceView):
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
-        return sparse_read_bytes(self.stored, entries)
-
-
-def sparse_read_bytes(source: Any, entries: int) -> int:
-    """Bytes that `read_sparse` of a source takes for a run of so many entries, with what it hands back."""
-    return int(source.sparse_bytes(entries))
+        return self.stored.sparse_bytes(entries)
 
 
 def entry_bytes(source: SparseSource) -> int:
@@ -75,11 +70,6 @@ def canonical(rows: Any) -> Any:
     """The same rows, known to be in order."""
     rows.has_sorted_indices = rows.has_canonical_format = True
     return rows
-
-
-def with_values(rows: Any, values: npt.NDArray[Any]) -> Any:
-    """The same rows with other values of what is stored."""
-    return canonical(sparse.csr_array((values, rows.indices, rows.indptr), shape=rows.shape))
 
 
 def pick_columns(rows: Any, numbers: Numbers) -> Any:
