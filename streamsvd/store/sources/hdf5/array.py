@@ -28,6 +28,7 @@ from streamsvd.store.sources.hdf5.variables import (
     conventions_of,
     dimension_names,
     find_dataset,
+    plain_dtype,
     variable_beside,
     variables_of_group,
 )
@@ -248,14 +249,16 @@ def open_hdf5_array(path: Path, request: OpenRequest) -> Hdf5Source:
 
 
 def vector_source(path: Path, dataset: Any, layout: Flattening) -> Hdf5Source:
-    """An array of one dimension of a file that is open, as a matrix of one column."""
+    """An array of one dimension of a file that is open, as a matrix of one column; it may be of true and false."""
     return _array_source(path, dataset, layout, FileStamp.of(path))
 
 
 def _array_source(path: Path, dataset: Any, layout: Flattening, stamp: FileStamp) -> Hdf5Source:
     """An array of a file that is open."""
     where = f"{path}:{dataset.name}"
-    dtype = check_numbers(dataset, where)
+    dtype = plain_dtype(dataset)
+    if dtype.kind != "b" or len(dataset.shape) != 1:
+        dtype = check_numbers(dataset, where)
     _check_filters(dataset, where)
     packing = Packing(conventions_of(dataset, dtype, where))
     chunk = None if dataset.chunks is None else tuple(int(c) for c in dataset.chunks)

@@ -41,7 +41,14 @@ def open_sparse_group(group: zarr.Group, request: OpenRequest) -> SparseGroup:
     """
     where = store_name(group)
     shape, axis = sparse_form(encoding_of(group), dict(group.attrs), where)
-    values, indices, offsets = (_vector(group, part, where, request.missing) for part in PARTS)
+    asked = dict.fromkeys(PARTS, "error") | {PARTS[0]: request.missing}
+    # zarr writes no chunk of zeros; in the place of other indices or offsets they would be another matrix
+    if shape[1 if axis == "rows" else 0] == 1:
+        asked[PARTS[1]] = "fill"
+    values, indices = (_vector(group, part, where, asked[part]) for part in PARTS[:2])
+    if values.shape[0] == 0:
+        asked[PARTS[2]] = "fill"
+    offsets = _vector(group, PARTS[2], where, asked[PARTS[2]])
     parts = checked_parts((values, indices, offsets), shape, axis, where)
     return SparseGroup(*parts, shape, axis, where)
 
@@ -55,6 +62,4 @@ def _vector(group: zarr.Group, name: str, where: str, missing: str) -> ZarrSourc
         raise StoreError(
             f"{where} has no array {name!r} of one dimension, which a sparse matrix needs. Write the matrix again."
         )
-    # zeros in the place of absent indices or offsets would be another matrix
-    chunked = chunked_array(array, missing if name == "data" else "error")
-    return ZarrSource(chunked, vector_layout(int(array.shape[0])))
+    return ZarrSource(chunked_array(array, missing), vector_layout(int(array.shape[0])))
