@@ -231,9 +231,11 @@ def take_same_steps(
     SpecError
         If they had other steps, or others counts.
     """
-    known, found = tuple(record.step for record in records), steps_of(source)
+    known = tuple(record.step for record in records)
     if not known:
         return source
+    source = with_known_counts(source, records)
+    found = steps_of(source)
     if not found:
         check_steps(source, known)
         return step_rows(source, known, precise=precise)

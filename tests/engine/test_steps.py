@@ -232,7 +232,7 @@ def test_one_pass_counts_all_and_bits_are_the_same_on_any_threads(tmp_path):
         np.testing.assert_array_equal(everything(other), everything(found[0]))
     passes = [event for event in seen if isinstance(event, PassStarted)]
     assert [event.purpose for event in passes] == [PURPOSE] * 3
-    assert {event.bytes for event in passes} == {A.nnz * 12}  # what is stored, once
+    assert {event.bytes_read for event in passes} == {A.nnz * 12}  # what is stored, once
     seen.clear()
     streamsvd.apply_steps(path, "normalize=1e4,log1p,sqrt", callback=seen.append)
     assert not seen
