@@ -12,6 +12,9 @@ from streamsvd.factor.result import PCA
 from streamsvd.single_cell.options import CellsOptions
 from streamsvd.typing import Real
 
+HIGHLY_VARIABLE = "highly_variable"
+"""The column of ``var`` that says which genes were kept."""
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class GeneTable:
@@ -130,7 +133,7 @@ class CellsResult(PCA):
         SpecError, ShapeError
             As of `PCA.to_anndata`; nothing is written then.
         """
-        from streamsvd.factor.exports.cells import HIGHLY_VARIABLE, CellKeys, fill_annotations
+        from streamsvd.factor.exports.cells import CellKeys, fill_annotations
 
         fill_annotations(self, adata, CellKeys(key_added, layer, HIGHLY_VARIABLE), scores)
         for name, values in self.cells.columns().items():
