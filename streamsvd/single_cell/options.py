@@ -45,7 +45,7 @@ class CellsOptions:
         if not 0 < self.span <= 1:
             raise SpecError(f"span={self.span} is no share of the genes. Pass one in (0, 1].")
         if not isinstance(self.mito, str):
-            raise SpecError(f"mito={self.mito!r} is no text. Pass how names begin, or \"\" for none.")
+            raise SpecError(f'mito={self.mito!r} is no text. Pass how names begin, or "" for none.')
         if self.rank > self.genes:
             raise SpecError(
                 f"rank={self.rank} is more than the genes={self.genes} that are kept. Pass rank <= {self.genes}."

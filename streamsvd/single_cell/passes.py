@@ -150,7 +150,7 @@ class CountPass:
             row, column = _place(block, int(np.argmax(values < 0)))
             raise SpecError(
                 f"{self.name} has {values[values < 0][0]:g} at row {row}, column {column}: counts are not negative. Pass the raw counts, "
-                "such as layer=\"counts\"."
+                'such as layer="counts".'
             )
         if self.integers and values.dtype.kind == "f":
             broken = values != np.floor(values)
@@ -158,8 +158,8 @@ class CountPass:
                 at = int(np.argmax(broken))
                 row, column = _place(block, at)
                 raise SpecError(
-                    f"{self.name} has {values[at]:g} at row {row}, column {column}: flavor=\"seurat_v3\" takes counts, not fractions. Pass "
-                    "the raw counts, such as layer=\"counts\" or variable=\"raw/X\", or flavor=\"seurat\"."
+                    f'{self.name} has {values[at]:g} at row {row}, column {column}: flavor="seurat_v3" takes counts, not fractions. Pass '
+                    'the raw counts, such as layer="counts" or variable="raw/X", or flavor="seurat".'
                 )
 
 

@@ -190,11 +190,7 @@ def schedule_entries(source: Source, allowed: int, *, kept: int, partial: int) -
             one = (2 if prefetch else 1) * reader.run_bytes + reader.most_entries * ENTRY_BYTES
             tasks = BASE_BYTES + workers * (one + 2 * partial) + waiting * partial
             if kept + tasks <= allowed:
-                return EntrySchedule(
-                    EntryReader(source, prefetch), workers, kept + tasks, tasks
-                )
+                return EntrySchedule(EntryReader(source, prefetch), workers, kept + tasks, tasks)
             tried.append(kept + tasks)
     least = min(tried)
-    raise BudgetError(
-        f"counting {source.name}", least, allowed, f"Pass memory={least} or more."
-    )
+    raise BudgetError(f"counting {source.name}", least, allowed, f"Pass memory={least} or more.")

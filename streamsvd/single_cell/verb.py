@@ -12,9 +12,11 @@ from streamsvd.checks.libraries import optional_library
 from streamsvd.checks.paths import place_of
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.run import Run, in_run
+from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.saves import (
     SAVE_SECONDS,
     Saves,
+    check_saves,
     check_seconds,
     identity,
     source_fingerprint,
@@ -172,6 +174,73 @@ def cells(
         raise
 
 
+def plan_cells(
+    A: Any,
+    genes: int = 2000,
+    rank: int = 50,
+    *,
+    flavor: Flavor = "seurat_v3",
+    target: float = 1e4,
+    mito: str = "MT-",
+    span: float = 0.3,
+    layer: str | None = None,
+    tol: float | None = None,
+    memory: int | float | str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> RunPlan:
+    """What `cells` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    A, genes, rank, flavor, target, mito, span, layer, tol, memory, out, seed, checkpoint
+        As of `cells`; nothing is written.
+
+    Returns
+    -------
+    plan
+        Passes, bytes and memory.
+
+    Raises
+    ------
+    SpecError, ShapeError, BudgetError
+        As `cells`, before anything is read.
+    """
+    options = CellsOptions(
+        genes=genes, rank=rank, flavor=flavor, target=target, mito=mito, span=span, tol=tol, seed=seed
+    )  # fmt: skip
+    source, budget = take_counts(A, layer, options), allowed_bytes(memory)
+    check_saves(checkpoint, source)
+    found = plan_passes(source, options, budget, out=out, checkpoint=checkpoint)
+    counting, components = found.counting, found.components
+    reader, scores = counting.reader, found.scores.schedule
+    counts = options.count_passes
+    more = (
+        ""
+        if components.route == "gram"
+        else " at most, by iterations: the Gram matrix does not fit"
+    )
+    return RunPlan(
+        verb="cells",
+        source=source.name,
+        options=options,
+        passes=counts + components.passes + 1,
+        pass_bytes=reader.pass_bytes,
+        workers=counting.workers,
+        spans=len(reader.spans),
+        projected_bytes=found.projected_bytes,
+        budget_bytes=budget,
+        notes=(
+            f"{counts} over counts, {components.passes:.3g} for the components of {genes:,} genes{more}, 1 for the scores of "
+            f"{source.shape[0]:,} cells",
+        ),
+        task_bytes=max(counting.task_bytes, components.task_bytes, scores.task_bytes),
+        sum_bytes=24 * source.shape[1],
+        total_bytes=counts * reader.pass_bytes + components.bytes_read + scores.pass_bytes,
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CellsJob:
     """One run: counts, genes, components, scores.
@@ -216,9 +285,7 @@ class CellsJob:
             except NotConverged as error:
                 assert isinstance(error.result, PCA)
                 shortfall, found = error, error.result
-            U, last = left_vectors(
-                found, self.plan.stepped, self._left_bytes, writer, self.notify
-            )
+            U, last = left_vectors(found, self.plan.stepped, self._left_bytes, writer, self.notify)
             info = self._info(run, found.info, last)
             values = {f.name: getattr(found, f.name) for f in fields(PCA)} | {
                 "U": U, "info": info, "options": self.options,
