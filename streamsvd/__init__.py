@@ -191,6 +191,7 @@ __all__ = [
     "UpdateReport",
     "anomalies",
     "apply_steps",
+    "cells",
     "cluster",
     "column_weights",
     "compress",

@@ -10,7 +10,16 @@ import numpy as np
 
 from streamsvd.checks.libraries import optional_library
 from streamsvd.checks.paths import place_of
-from streamsvd.engine.events import Callback, ResultWritten, ignore_event
+from streamsvd.engine.events import (
+    Callback,
+    CertificateUpdated,
+    Event,
+    PassDone,
+    PassStarted,
+    ResultWritten,
+    SpanDone,
+    ignore_event,
+)
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.saves import (
@@ -160,7 +169,7 @@ def cells(
     _check_places(place, checkpoint, source)
     budget = allowed_bytes(memory)
     plan = plan_passes(source, options, budget, out=out, checkpoint=checkpoint)
-    job = CellsJob(source, options, plan, budget, checkpoint, save_seconds, callback)
+    job = CellsJob(source, options, plan, budget, checkpoint, save_seconds, PassCounter(callback))
     if place is None:
         return job.result(None)
     from streamsvd.store.results.writer import ResultWriter  # imports zarr
@@ -241,6 +250,31 @@ def plan_cells(
     )
 
 
+class PassCounter:
+    """Events with the numbers of their passes in the whole run, which is made of parts that each begin with 1.
+
+    Parameters
+    ----------
+    notify
+        Receives them.
+    """
+
+    def __init__(self, notify: Callback) -> None:
+        self._notify, self._before, self._last = notify, 0, 0
+
+    def begin_part(self) -> None:
+        """What comes now is of the next part."""
+        self._before += self._last
+        self._last = 0
+
+    def __call__(self, event: Event) -> None:
+        """Tell an event."""
+        if isinstance(event, PassStarted | SpanDone | PassDone | CertificateUpdated):
+            self._last = max(self._last, event.number)
+            event = replace(event, number=event.number + self._before)
+        self._notify(event)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CellsJob:
     """One run: counts, genes, components, scores.
@@ -259,7 +293,7 @@ class CellsJob:
     budget: int
     checkpoint: str | os.PathLike[str] | None
     save_seconds: float
-    notify: Callback
+    notify: PassCounter
 
     def result(self, writer: ResultWriter | None) -> CellsResult:
         """All of it, written where there is a writer.
@@ -280,11 +314,13 @@ class CellsJob:
             cell_sums = counted.cells
             genes = self._genes(run, counted, mt)
             shortfall: NotConverged | None = None
+            self.notify.begin_part()
             try:
                 found = self._components(genes)
             except NotConverged as error:
                 assert isinstance(error.result, PCA)
                 shortfall, found = error, error.result
+            self.notify.begin_part()
             U, last = left_vectors(found, self.plan.stepped, self._left_bytes, writer, self.notify)
             info = self._info(run, found.info, last)
             values = {f.name: getattr(found, f.name) for f in fields(PCA)} | {
