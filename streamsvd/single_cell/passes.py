@@ -50,7 +50,7 @@ class CountedRows:
 
 
 @dataclass(slots=True, eq=False)
-class CountState:
+class CellCountState:
     """Sums of a span so far."""
 
     genes: GeneSums
@@ -59,7 +59,7 @@ class CountState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CountPass:
+class CellCountPass:
     """Sums of counts.
 
     Attributes
@@ -83,13 +83,13 @@ class CountPass:
     target: float | None
     name: str
 
-    def init(self, device: Device) -> CountState:
+    def init(self, device: Device) -> CellCountState:
         """No cells."""
         del device
         n = self.named.size
-        return CountState(GeneSums.zero(n), None if self.target is None else GeneSums.zero(n))
+        return CellCountState(GeneSums.zero(n), None if self.target is None else GeneSums.zero(n))
 
-    def update(self, state: CountState, block: Block) -> CountState:
+    def update(self, state: CellCountState, block: Block) -> CellCountState:
         """With the cells of a run."""
         self._check(block)
         cells, genes = count_entries(block.data, self.named)
@@ -99,7 +99,7 @@ class CountPass:
             state.normalised.add(sum_normalised(block.data, cells.total, self.target))
         return state
 
-    def close(self, state: CountState) -> CountedRows:
+    def close(self, state: CellCountState) -> CountedRows:
         """The sums; those of cells in one piece."""
         parts = state.cells
         return CountedRows(

@@ -96,7 +96,7 @@ class EntryReader:
     def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
         """Decoded bytes of these rows."""
         del pass_
-        return self.pass_bytes * sum(b - a for a, b in spans) // self.source.shape[0]
+        return self.pass_bytes * sum(b - a for a, b in spans) // int(self.source.shape[0])
 
     def cached_bytes(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
         """None: nothing stays."""
@@ -107,7 +107,7 @@ class EntryReader:
     def run_bytes(self) -> int:
         """What one run takes as it is read."""
         source: Any = self.source
-        entries, item = self.most_entries, source.dtype.itemsize
+        entries, item = self.most_entries, int(source.dtype.itemsize)
         if not self.is_sparse:
             return int(source.read_bytes) + entries * (2 * item + 13)
         reading = getattr(source, "sparse_bytes", None)

@@ -35,7 +35,7 @@ def left_vectors(
         If it does not fit in the memory.
     """
     way = RowProjection.of(found, stepped, rank=None, nonfinite=None, single=True)
-    inverse = np.divide(1.0, found.s, out=np.zeros_like(found.s), where=_resolved(found))
+    inverse = np.divide(1.0, found.s, out=np.zeros_like(found.s), where=_nonzero_mask(found))
     view, m, k = part_view(way.map_, stepped), stepped.shape[0], found.rank
     item = np.dtype(way.dtype).itemsize
     work = score_work(k, item=item, entry=way.entry_bytes, written=writer is not None)
@@ -55,7 +55,7 @@ def left_vectors(
     return (None if writer is not None else sums.rows(k, np.dtype(way.dtype))), run
 
 
-def _resolved(found: PCA) -> Any:
+def _nonzero_mask(found: PCA) -> Any:
     """Which singular values are no rounding of 0."""
     floor = np.finfo(np.float64).eps * max(found.info.n_rows, found.Vh.shape[1])
     return found.s > floor * (found.s[0] if found.s.size else 0.0)

@@ -49,7 +49,7 @@ from streamsvd.single_cell.mathematics import (
     trend_of,
 )
 from streamsvd.single_cell.options import CellsOptions, Flavor
-from streamsvd.single_cell.passes import ClippedPass, CountedRows, CountPass
+from streamsvd.single_cell.passes import CellCountPass, ClippedPass, CountedRows
 from streamsvd.single_cell.planning import CellsPlan, plan_components, plan_passes
 from streamsvd.single_cell.result import CellsResult, CellTable, GeneTable
 from streamsvd.single_cell.scores import left_vectors
@@ -57,7 +57,7 @@ from streamsvd.single_cell.scores import left_vectors
 if TYPE_CHECKING:
     from streamsvd.store.results.writer import ResultWriter
 
-COUNTS, CLIPPED = "counts", "clipped counts"
+COUNTS, CLIPPED_COUNTS = "counts", "clipped counts"
 COMPONENTS = "components"
 """Below the place of a checkpoint, that of the factorisation."""
 
@@ -338,10 +338,10 @@ class CellsJob:
         """What there is beside what was counted."""
         return max(1, self.budget - self.plan.kept_bytes)
 
-    def _count_pass(self, mt: Any) -> CountPass:
+    def _count_pass(self, mt: Any) -> CellCountPass:
         integers = self.options.flavor == "seurat_v3"
         target = None if integers else float(self.options.target)
-        return CountPass(mt, integers, target, self.source.name)
+        return CellCountPass(mt, integers, target, self.source.name)
 
     def _genes(self, run: Run, counted: CountedRows, mt: Any) -> GeneTable:
         """The genes, and which are kept; under ``"seurat_v3"`` after one more pass."""
@@ -369,7 +369,7 @@ class CellsJob:
 
     def _normalised_variances(self, run: Run, moments: GeneMoments) -> Any:
         trend = trend_of(moments, self.options.span, _require_loess(self.options))
-        clipped: GeneSums = run.once(CLIPPED, ClippedPass(trend.most))
+        clipped: GeneSums = run.once(CLIPPED_COUNTS, ClippedPass(trend.most))
         return normalised_variances(moments, trend, clipped)
 
     def _components(self, genes: GeneTable) -> PCA:

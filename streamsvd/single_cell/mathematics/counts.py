@@ -82,10 +82,10 @@ def count_entries(block: Rows, named: npt.NDArray[np.bool_]) -> tuple[CellSums, 
     n = block.shape[1]
     if there.all():
         genes = np.diff(block.indptr).astype(np.float64)
-        cells = np.bincount(block.indices, minlength=n).astype(np.float64)
+        cells: Sums = np.bincount(block.indices, minlength=n).astype(np.float64)
     else:
         genes = _row_sums(there.astype(np.float64), block)
-        cells = np.bincount(block.indices, weights=there, minlength=n)
+        cells = np.bincount(block.indices, weights=there, minlength=n).astype(np.float64)
     apart = np.where(named[block.indices], values, 0.0)
     of_cells = CellSums(_row_sums(values, block), genes, _row_sums(apart, block))
     return of_cells, GeneSums(*_column_sums(values, block), cells)
@@ -117,10 +117,11 @@ def _row_sums(values: Sums, block: Rows) -> Sums:
 def _column_sums(values: Sums, block: Rows) -> tuple[Sums, Sums]:
     """The same of genes: of values, and of their squares."""
     n = block.shape[1]
-    return (
-        np.bincount(block.indices, weights=values, minlength=n),
-        np.bincount(block.indices, weights=values * values, minlength=n),
+    first: Sums = np.bincount(block.indices, weights=values, minlength=n).astype(np.float64)
+    second: Sums = np.bincount(block.indices, weights=values * values, minlength=n).astype(
+        np.float64
     )
+    return first, second
 
 
 @dataclass(frozen=True, slots=True, eq=False)
