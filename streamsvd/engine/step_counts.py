@@ -23,13 +23,10 @@ from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.schedule import SPAN_BLOCKS, allowed_bytes, row_spans, schedule_rows
 from streamsvd.errors import BudgetError
+from streamsvd.numerics.row_entries import DenseEntries, Entries, SparseEntries, refuse_infinite
 from streamsvd.numerics.row_steps import (
     CountTotals,
-    DenseEntries,
-    Entries,
     Need,
-    SparseEntries,
-    refuse_infinite,
 )
 from streamsvd.protocols import Source, is_sparse
 from streamsvd.typing import Real

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from streamsvd.engine.events import Callback, ignore_event
+from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.step_counts import CountPlan, count_rows, plan_counts
 from streamsvd.engine.transforms import climatology_of
@@ -13,13 +17,13 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.row_steps import (
     Need,
     RowStep,
-    RowStepRecord,
     parse_steps,
     texts_of,
-    with_counts,
 )
+from streamsvd.numerics.step_records import RowStepRecord, with_counts
 from streamsvd.protocols import Source, is_sparse
-from streamsvd.store.sources.views.stepped import step_rows
+from streamsvd.store.sources.views.adjusted import AdjustedRows
+from streamsvd.store.sources.views.stepped import SteppedRows, step_rows
 
 Steps = str | Sequence[str | RowStep]
 
@@ -86,12 +90,12 @@ def apply_steps(
     source = as_source(A)
     asked = None if steps is None else as_steps(steps)
     if like is not None:
-        known = steps_of(like)
+        known = step_records(like)
         if not known:
             raise SpecError(
                 "like= has had no steps. Pass what apply_steps returned, or a result of it."
             )
-        asked = known if asked is None else with_counts(asked, known)
+        asked = same_steps(() if asked is None else asked, known)
     if not asked:
         raise SpecError(
             'steps= names nothing. Pass steps such as ["normalize=1e4", "log1p"], or like= with a matrix or result that has some.'
@@ -119,6 +123,117 @@ def steps_of(source: Any) -> tuple[RowStep, ...]:
 def step_records(source: Any) -> tuple[RowStepRecord, ...]:
     """The same as it is kept with a result."""
     return tuple(RowStepRecord.of(step) for step in steps_of(source))
+
+
+def same_steps(asked: Sequence[RowStep], records: Sequence[RowStepRecord]) -> tuple[RowStep, ...]:
+    """Steps with what was counted for them before.
+
+    Raises
+    ------
+    SpecError
+        If others are asked for.
+    """
+    known = tuple(record.step for record in records)
+    return with_counts(asked, known) if asked else known
+
+
+def wait_for_counts(source: Source, steps: Sequence[RowStep]) -> Source:
+    """A matrix after steps that may have to count first: until then it is not to be read, `counted_source` does it.
+
+    Raises
+    ------
+    SpecError, ShapeError
+        As `apply_steps`.
+    """
+    check_steps(source, steps)
+    return step_rows(source, tuple(steps))
+
+
+def _waiting(source: Source) -> SteppedRows | None:
+    """The part of a matrix whose steps have still to count."""
+    inner: Any = source.whole if isinstance(source, AdjustedRows) else source
+    if isinstance(inner, SteppedRows) and any(step.need for step in inner.row_steps):
+        return inner
+    return None
+
+
+def counted_source(source: Source, memory: int | float | str | None, notify: Callback) -> Source:
+    """The same with all that its steps count.
+
+    Raises
+    ------
+    BudgetError, NonFiniteError
+        As that pass.
+    """
+    waiting = _waiting(source)
+    if waiting is None:
+        return source
+    steps = count_steps(waiting.whole, waiting.row_steps, memory, notify)
+    found = step_rows(waiting.whole, steps, precise=waiting.precise)
+    return replace(source, whole=found) if isinstance(source, AdjustedRows) else found
+
+
+def count_note(source: Source, memory: int | float | str | None) -> str:
+    """What a plan says of the pass that counts; empty where there is none.
+
+    Raises
+    ------
+    BudgetError
+        If the counts do not fit in the memory.
+    """
+    waiting = _waiting(source)
+    if waiting is None:
+        return ""
+    plan = plan_steps(waiting.whole, waiting.row_steps, memory)
+    assert plan is not None
+    names = ", ".join(step.text for step in waiting.row_steps if step.need is not None)
+    return f"before it one pass over {show_bytes(plan.pass_bytes)}, in {show_bytes(plan.projected_bytes)}, for what {names} counts"
+
+
+def take_same_steps(
+    source: Source, records: Sequence[RowStepRecord], owner: str, *, precise: bool = True
+) -> Source:
+    """Rows that come later, after the steps of those before them: as they are where they had them already.
+
+    Parameters
+    ----------
+    source
+        The rows.
+    records
+        Of a result, or of a model.
+    owner
+        How a message calls that.
+    precise
+        As of `apply_steps`.
+
+    Raises
+    ------
+    SpecError
+        If they had other steps, or others counts.
+    """
+    known, found = tuple(record.step for record in records), steps_of(source)
+    if not known:
+        return source
+    if not found:
+        check_steps(source, known)
+        return step_rows(source, known, precise=precise)
+    if not same_records(step_records(source), records):
+        raise SpecError(
+            f"{owner} was made of rows after the steps {texts_of(known)}, and {source.name} has had {texts_of(found)}"
+            f"{', with other counts' if texts_of(found) == texts_of(known) else ''}. Pass rows as they are stored, or "
+            "streamsvd.apply_steps(new, like=result)."
+        )
+    return source
+
+
+def same_records(some: Sequence[RowStepRecord], others: Sequence[RowStepRecord]) -> bool:
+    """Whether they are the same steps with the same counts."""
+    return len(some) == len(others) and all(
+        a.text == b.text
+        and (a.vector is None) == (b.vector is None)
+        and (a.vector is None or np.array_equal(a.vector, np.asarray(b.vector)))
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 def check_steps(source: Source, steps: Sequence[RowStep]) -> None:
@@ -158,14 +273,24 @@ def check_steps(source: Source, steps: Sequence[RowStep]) -> None:
             )
 
 
-def first_needs(steps: Sequence[RowStep]) -> tuple[int, frozenset[Need]]:
-    """The first step that must count, and what one pass can count for it and for those after it; ``len(steps)`` where none must."""
+def first_needs(steps: Sequence[RowStep]) -> tuple[int, frozenset[int]]:
+    """The first step that must count, and all that one pass counts for; ``len(steps)`` and none where none must.
+
+    Documents are counted with it for steps before which a zero stays zero and nothing else becomes one.
+    """
     waiting = [i for i, step in enumerate(steps) if step.need is not None]
     if not waiting:
         return len(steps), frozenset()
-    first = steps[waiting[0]].need
-    together = (steps[i].need for i in waiting)
-    return waiting[0], frozenset(n for n in together if n is not None and n in (first, "documents"))
+    first, together = waiting[0], {waiting[0]}
+    for i in waiting[1:]:
+        between = steps[first:i]
+        if steps[i].need == "documents" and all(s.keeps_zeros and s.keeps_others for s in between):
+            together.add(i)
+    return first, frozenset(together)
+
+
+def _needs(steps: Sequence[RowStep], together: frozenset[int]) -> frozenset[Need]:
+    return frozenset(need for i in together if (need := steps[i].need) is not None)
 
 
 def plan_steps(
@@ -178,10 +303,10 @@ def plan_steps(
     BudgetError
         If it does not fit in the memory.
     """
-    at, needs = first_needs(steps)
-    if not needs:
+    at, together = first_needs(steps)
+    if not together:
         return None
-    return plan_counts(_until(source, steps[:at]), needs, memory)
+    return plan_counts(_until(source, steps[:at]), _needs(steps, together), memory)
 
 
 def count_steps(
@@ -193,14 +318,11 @@ def count_steps(
     """Steps that know all they need, after as many passes as depend on one another: one, as a rule."""
     known = list(steps)
     while True:
-        at, needs = first_needs(known)
-        if not needs:
+        at, together = first_needs(known)
+        if not together:
             return tuple(known)
-        totals = count_rows(_until(source, known[:at]), needs, memory, notify)
-        known = [
-            step.counted(totals) if step.need in needs and (i == at or step.need == "documents") else step
-            for i, step in enumerate(known)
-        ]  # fmt: skip
+        totals = count_rows(_until(source, known[:at]), _needs(known, together), memory, notify)
+        known = [step.counted(totals) if i in together else step for i, step in enumerate(known)]
 
 
 def _until(source: Source, steps: Sequence[RowStep]) -> Source:

@@ -7,161 +7,23 @@ their order, and each but Pearson residuals leaves a zero as zero, so that what 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError
-from streamsvd.numerics.blocks import BadEntry
+from streamsvd.numerics.row_entries import (
+    Entries,
+    refuse_fractions,
+    refuse_infinite,
+    refuse_negative,
+)
 from streamsvd.typing import Real
 
-Array = npt.NDArray[Any]
 Need = Literal["row sums", "documents", "column sums"]
 """What a step is to know of all rows before one of them is read: their sums, entries of each column that are not 0, sums of columns."""
-
-
-class Entries(Protocol):
-    """Entries of some rows in float64, in memory of their own, which steps write into."""
-
-    values: Array
-
-    def row_sums(self) -> Real:
-        """Sum of each row; entries that are missing count as 0."""
-        ...
-
-    def row_norms(self, kind: Literal["l1", "l2"]) -> Real:
-        """Norm of each row."""
-        ...
-
-    def multiply_rows(self, factors: Real) -> None:
-        """Each row times its factor."""
-        ...
-
-    def multiply_columns(self, factors: Real) -> None:
-        """Each column times its factor, of all columns of the matrix."""
-        ...
-
-    def column_sums(self) -> Real:
-        """Sum of each column."""
-        ...
-
-    def documents(self) -> npt.NDArray[np.int64]:
-        """Entries of each column that are not 0."""
-        ...
-
-    def place(self, at: int) -> tuple[int, int]:
-        """Row and column in the matrix of an entry of `values`, flat."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class SparseEntries:
-    """Entries of rows as they are stored.
-
-    Attributes
-    ----------
-    values
-        In float64, ``(Z,)``.
-    indices, offsets
-        Of a ``csr_array``.
-    width
-        Columns; of columns, rows.
-    first
-        Number of the first row; of columns, of the first column.
-    of_columns
-        Whether its rows are columns of the matrix, as CSC has them: such have no sums of rows.
-    """
-
-    values: Array
-    indices: Array
-    offsets: Array
-    width: int
-    first: int = 0
-    of_columns: bool = False
-
-    def row_sums(self) -> Real:
-        return self._over_rows(self.values)
-
-    def row_norms(self, kind: Literal["l1", "l2"]) -> Real:
-        if kind == "l1":
-            return self._over_rows(np.abs(self.values))
-        return np.asarray(np.sqrt(self._over_rows(self.values * self.values)))
-
-    def _over_rows(self, values: Array) -> Real:
-        sums = np.zeros(self.offsets.size - 1)
-        there = np.flatnonzero(np.diff(self.offsets))
-        if there.size:
-            sums[there] = np.add.reduceat(values, self.offsets[there])
-            if not np.isfinite(sums).all():
-                sums[there] = np.add.reduceat(np.nan_to_num(values, nan=0.0), self.offsets[there])
-        return sums
-
-    def multiply_rows(self, factors: Real) -> None:
-        self.values *= np.repeat(factors, np.diff(self.offsets))
-
-    def multiply_columns(self, factors: Real) -> None:
-        if self.of_columns:
-            self.multiply_rows(factors[self.first : self.first + self.offsets.size - 1])
-        else:
-            self.values *= factors[self.indices]
-
-    def column_sums(self) -> Real:
-        weights = np.nan_to_num(self.values, nan=0.0)
-        return np.bincount(self.indices, weights, self.width).astype(np.float64, copy=False)
-
-    def documents(self) -> npt.NDArray[np.int64]:
-        there = self.indices if self.values.all() else self.indices[self.values != 0]
-        return np.bincount(there, minlength=self.width).astype(np.int64)
-
-    def place(self, at: int) -> tuple[int, int]:
-        row = self.first + int(np.searchsorted(self.offsets, at, side="right")) - 1
-        column = int(self.indices[at])
-        return (column, row) if self.of_columns else (row, column)
-
-
-@dataclass(slots=True, eq=False)
-class DenseEntries:
-    """Entries of rows with their zeros.
-
-    Attributes
-    ----------
-    values
-        In float64, ``(rows, columns)``.
-    first, first_column
-        Number of the first row, and of the first column.
-    """
-
-    values: Array
-    first: int = 0
-    first_column: int = 0
-
-    def row_sums(self) -> Real:
-        sums = self.values.sum(axis=1)
-        return sums if np.isfinite(sums).all() else np.asarray(np.nansum(self.values, axis=1))
-
-    def row_norms(self, kind: Literal["l1", "l2"]) -> Real:
-        there = np.nan_to_num(self.values, nan=0.0)
-        if kind == "l1":
-            return np.asarray(np.abs(there).sum(axis=1))
-        return np.asarray(np.sqrt(np.einsum("ij,ij->i", there, there)))
-
-    def multiply_rows(self, factors: Real) -> None:
-        self.values *= factors[:, None]
-
-    def multiply_columns(self, factors: Real) -> None:
-        self.values *= factors[self.first_column : self.first_column + self.values.shape[1]]
-
-    def column_sums(self) -> Real:
-        return np.asarray(np.nansum(self.values, axis=0))
-
-    def documents(self) -> npt.NDArray[np.int64]:
-        return np.asarray(np.count_nonzero(self.values, axis=0), np.int64)
-
-    def place(self, at: int) -> tuple[int, int]:
-        row, column = divmod(at, self.values.shape[1])
-        return self.first + row, self.first_column + column
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +49,14 @@ class RowStep(Protocol):
 
     Attributes
     ----------
-    keeps_zeros
-        Whether a zero stays zero.
+    keeps_zeros, keeps_others
+        Whether a zero stays zero, and whether nothing else becomes one.
     of_whole_rows
         Whether it depends on sums of whole rows.
     """
 
     keeps_zeros: ClassVar[bool]
+    keeps_others: ClassVar[bool]
 
     @property
     def text(self) -> str:
@@ -221,6 +84,10 @@ class RowStep(Protocol):
         """The same with what is known of each column."""
         ...
 
+    def is_same(self, known: RowStep) -> bool:
+        """Whether it is a step that knows its counts, but for these."""
+        ...
+
     def apply(self, entries: Entries) -> None:
         """Change the entries."""
         ...
@@ -231,6 +98,7 @@ class PlainStep:
     """A step that needs nothing but the entry."""
 
     keeps_zeros: ClassVar[bool] = True
+    keeps_others: ClassVar[bool] = True
     name: ClassVar[str]
 
     @property
@@ -256,6 +124,9 @@ class PlainStep:
     def with_vector(self, vector: Real) -> Any:
         raise SpecError(f"{self.text} has {vector.size} numbers of columns, and takes none.")
 
+    def is_same(self, known: RowStep) -> bool:
+        return self.text == known.text
+
 
 @dataclass(frozen=True, slots=True)
 class Normalize(PlainStep):
@@ -273,7 +144,7 @@ class Normalize(PlainStep):
     def __post_init__(self) -> None:
         if self.target is not None and not 0 < self.target < np.inf:
             raise SpecError(
-                f"normalize={self.target:g} is no sum of a row. Pass a positive number, such as normalize=1e4."
+                f"'normalize={self.target:g}' is no sum of a row. Pass a positive number, such as 'normalize=1e4'."
             )
 
     @property
@@ -293,9 +164,12 @@ class Normalize(PlainStep):
         positive = totals.row_sums[totals.row_sums > 0]
         if not positive.size:
             raise SpecError(
-                "normalize has no target: no row has a positive sum. Pass normalize=1e4, or leave the step out."
+                "normalize has no target: no row has a positive sum. Pass 'normalize=1e4', or leave the step out."
             )
         return Normalize(float(np.median(positive)))
+
+    def is_same(self, known: RowStep) -> bool:
+        return isinstance(known, Normalize) and self.target in (None, known.target)
 
     def apply(self, entries: Entries) -> None:
         assert self.target is not None
@@ -339,38 +213,255 @@ class Binarize(PlainStep):
         np.copyto(values, 1.0, where=(values != 0) & ~np.isnan(values))
 
 
-def refuse_negative(entries: Entries, what: str) -> None:
-    """Refuse entries below 0.
+@dataclass(frozen=True, slots=True)
+class ColumnStep(PlainStep):
+    """A step that knows a number of each column."""
+
+    factors: Real | None = field(default=None, compare=False, repr=False, kw_only=True)
+
+    @property
+    def vector(self) -> Real | None:
+        return self.factors
+
+    def with_vector(self, vector: Real) -> Any:
+        return replace(self, factors=vector)
+
+
+@dataclass(frozen=True, slots=True)
+class Tfidf(ColumnStep):
+    """Counts of terms by the rarity of the term: ``x log((m + 1) / (documents + 1)) + x``, and rows of norm 1.
+
+    Attributes
+    ----------
+    smooth
+        Whether one document more has every term; without it a term that no document has weighs 0.
+    norm
+        Of each row afterwards: ``"l2"``, ``"l1"``, or None for whatever it is.
+    sublinear
+        Whether ``1 + log(x)`` stands for a count.
+    factors
+        The weight of each column, ``(n,)``; None before it is counted.
+
+    References
+    ----------
+    .. [1] As ``TfidfTransformer`` of scikit-learn; Salton, Buckley, Information Processing & Management 24 (1988).
+    """
+
+    smooth: bool = True
+    norm: Literal["l2", "l1"] | None = "l2"
+    sublinear: bool = False
+    name: ClassVar[str] = "tfidf"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("l1", "l2", None):
+            raise SpecError(f"tfidf has no norm {self.norm!r}. Pass l2, l1 or none.")
+
+    @property
+    def text(self) -> str:
+        words: list[str] = [] if self.norm == "l2" else [self.norm or "none"]
+        words += ["sublinear"] * self.sublinear + ["unsmooth"] * (not self.smooth)
+        return f"{self.name}={'+'.join(words)}" if words else self.name
+
+    @property
+    def of_whole_rows(self) -> bool:
+        return self.norm is not None
+
+    @property
+    def need(self) -> Need | None:
+        return "documents" if self.factors is None else None
+
+    def counted(self, totals: CountTotals) -> Tfidf:
+        assert totals.documents is not None
+        more = 1.0 if self.smooth else 0.0
+        documents = totals.documents + more
+        there = documents > 0
+        idf = np.zeros(documents.size)
+        idf[there] = np.log((totals.n_rows + more) / documents[there]) + 1.0
+        return replace(self, factors=idf)
+
+    def apply(self, entries: Entries) -> None:
+        assert self.factors is not None
+        refuse_negative(entries, self.name)
+        if self.sublinear:
+            there = entries.values != 0
+            np.log(entries.values, out=entries.values, where=there)
+            entries.values[there] += 1.0
+        entries.multiply_columns(self.factors)
+        if self.norm is not None:
+            norms = entries.row_norms(self.norm)
+            norms[norms == 0] = 1.0
+            entries.multiply_rows(1.0 / norms)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleColumns(ColumnStep):
+    """Each column times a factor.
+
+    Attributes
+    ----------
+    factors
+        ``(n,)``, finite.
+    """
+
+    factors: Real | None = field(default=None, compare=False, repr=False)
+    keeps_others: ClassVar[bool] = False
+    name: ClassVar[str] = "columns"
+
+    def __post_init__(self) -> None:
+        factors = np.asarray([] if self.factors is None else self.factors, np.float64)
+        if factors.ndim != 1 or not factors.size or not np.isfinite(factors).all():
+            raise SpecError(
+                "ScaleColumns takes one finite factor for each column. Pass ScaleColumns(factors); as a text it cannot be said."
+            )
+        object.__setattr__(self, "factors", factors)
+
+    def is_same(self, known: RowStep) -> bool:
+        return self.text == known.text and np.array_equal(self.factors, known.vector)  # type: ignore[arg-type]
+
+    def apply(self, entries: Entries) -> None:
+        assert self.factors is not None
+        entries.multiply_columns(self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleDegrees(ColumnStep):
+    """``D_r^a A D_c^b`` of a graph: edges by powers of the weighted degrees, sums of rows and of columns.
+
+    Attributes
+    ----------
+    row_power, column_power
+        ``a`` and ``b``; -0.5 both for the normalised adjacency, -1 and 0 for the random walk.
+    factors
+        ``D_c^b``, ``(n,)``; None before it is counted. A node without edges has 0.
+    """
+
+    row_power: float = -0.5
+    column_power: float = -0.5
+    keeps_others: ClassVar[bool] = False
+    name: ClassVar[str] = "degrees"
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.row_power) and np.isfinite(self.column_power)):
+            raise SpecError(f"{self.text} has no finite powers. Pass degrees=-0.5,-0.5.")
+
+    @property
+    def text(self) -> str:
+        return f"{self.name}={_shortest(self.row_power)},{_shortest(self.column_power)}"
+
+    @property
+    def of_whole_rows(self) -> bool:
+        return self.row_power != 0
+
+    @property
+    def need(self) -> Need | None:
+        return "column sums" if self.factors is None and self.column_power != 0 else None
+
+    def counted(self, totals: CountTotals) -> ScaleDegrees:
+        assert totals.column_sums is not None
+        return replace(self, factors=_powers(totals.column_sums, self.column_power, "column", 0))
+
+    def apply(self, entries: Entries) -> None:
+        if self.row_power != 0:
+            first = entries.place(0)[0] if entries.values.size else 0
+            degrees = entries.row_sums()
+            entries.multiply_rows(_powers(degrees, self.row_power, "row", first))
+        if self.factors is not None:
+            entries.multiply_columns(self.factors)
+
+
+def _powers(degrees: Real, power: float, along: str, first: int) -> Real:
+    """Powers of degrees, 0 of those that are 0.
 
     Raises
     ------
     SpecError
-        It names the first.
+        If one is negative; it names its row or column.
     """
-    values = entries.values
-    if values.size and np.fmin.reduce(values, axis=None) < 0:
-        at = int(np.argmax(values.reshape(-1) < 0))
-        row, column = entries.place(at)
+    if (degrees < 0).any():
+        at = int(np.argmax(degrees < 0))
         raise SpecError(
-            f"{what} of {values.reshape(-1)[at]:g} at row {row:,}, column {column:,}: it takes no negative entries. Leave the step "
-            "out, or open the counts (of AnnData layers/counts or raw/X)."
+            f"degrees of {along} {first + at:,} is {degrees[at]:g}: a power of it is no number. Take weights that are not negative, "
+            "or leave the step out."
+        )
+    found = np.zeros(degrees.size)
+    there = degrees > 0
+    found[there] = degrees[there] ** power
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class PearsonResiduals(ColumnStep):
+    """``(x - mu) / sqrt(mu + mu^2 / theta)`` of counts, ``mu`` the sum of the row times the share of the column in all counts.
+
+    Residuals of zeros are no zeros: the matrix is dense afterwards.
+
+    Attributes
+    ----------
+    theta
+        Of the negative binomial law; ``inf`` for Poisson's.
+    clip
+        Largest modulus of a residual; None for ``sqrt(m)`` of the rows that are counted.
+    factors
+        Share of each column, ``(n,)``; None before it is counted.
+
+    References
+    ----------
+    .. [1] Lause, Berens, Kobak, Genome Biology 22 (2021), equations 3 to 5.
+    """
+
+    theta: float = 100.0
+    clip: float | None = None
+    keeps_zeros: ClassVar[bool] = False
+    keeps_others: ClassVar[bool] = False
+    name: ClassVar[str] = "pearson"
+
+    def __post_init__(self) -> None:
+        if not self.theta > 0:
+            raise SpecError(f"pearson={self.theta:g}: theta is positive. Pass pearson=100.")
+        if self.clip is not None and not self.clip > 0:
+            raise SpecError(f"{self.text}: the clip is positive. Leave it out for sqrt(m).")
+
+    @property
+    def text(self) -> str:
+        clip = "" if self.clip is None else f",{_shortest(self.clip)}"
+        return f"{self.name}={_shortest(self.theta)}{clip}"
+
+    @property
+    def of_whole_rows(self) -> bool:
+        return True
+
+    @property
+    def need(self) -> Need | None:
+        return "column sums" if self.factors is None else None
+
+    def counted(self, totals: CountTotals) -> PearsonResiduals:
+        assert totals.column_sums is not None
+        total = float(totals.column_sums.sum())
+        clip = float(np.sqrt(totals.n_rows)) if self.clip is None else self.clip
+        return replace(self, clip=clip, factors=totals.column_sums / (total or 1.0))
+
+    def is_same(self, known: RowStep) -> bool:
+        return (
+            isinstance(known, PearsonResiduals)
+            and self.theta == known.theta
+            and self.clip in (None, known.clip)
         )
 
-
-def refuse_infinite(entries: Entries) -> None:
-    """Refuse Inf, which sums would hide.
-
-    Raises
-    ------
-    BadEntry
-        It names the first.
-    """
-    values = entries.values
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()) or not np.isinf(values).any():
-            return
-    row, column = entries.place(int(np.argmax(np.isinf(values.reshape(-1)))))
-    raise BadEntry("Inf", row, column)
+    def apply(self, entries: Entries) -> None:
+        assert self.factors is not None
+        assert self.clip is not None
+        refuse_negative(entries, self.name)
+        refuse_fractions(entries, self.name)
+        mean = np.multiply.outer(entries.row_sums(), self.factors)
+        spread = mean * mean
+        spread /= self.theta
+        spread += mean
+        np.sqrt(spread, out=spread)
+        values = entries.values
+        values -= mean
+        np.divide(values, spread, out=values, where=spread > 0)
+        values[spread == 0] = 0.0
+        np.clip(values, -self.clip, self.clip, out=values)
 
 
 def apply_in_order(entries: Entries, steps: Sequence[RowStep]) -> None:
@@ -386,33 +477,6 @@ def apply_in_order(entries: Entries, steps: Sequence[RowStep]) -> None:
         step.apply(entries)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowStepRecord:
-    """A step as it is kept with a result.
-
-    Attributes
-    ----------
-    text
-        How it is written, with the numbers that were counted.
-    vector
-        What is known of each column, ``(n,)``; None for nothing.
-    """
-
-    text: str
-    vector: Real | None = None
-
-    @classmethod
-    def of(cls, step: RowStep) -> RowStepRecord:
-        """Of a step that can be applied."""
-        return cls(step.text, step.vector)
-
-    @property
-    def step(self) -> RowStep:
-        """The step again."""
-        (found,) = parse_steps([self.text])
-        return found if self.vector is None else found.with_vector(self.vector)
-
-
 def _shortest(number: float) -> str:
     """A number as it is read again, without a useless fraction."""
     return str(int(number)) if number == int(number) and abs(number) < 1e15 else repr(number)
@@ -422,33 +486,83 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SpecError(f"{name}={text}: {text!r} is no number. {_choices()}") from None
+        raise SpecError(f"'{name}={text}': {text!r} is no number. {_choices()}") from None
 
 
 def _parse_normalize(said: str) -> RowStep:
     return Normalize(None if said in ("", "median") else _number("normalize", said))
 
 
+def _parse_tfidf(said: str) -> RowStep:
+    norm: Any = "l2"
+    words = [word.strip() for word in said.split("+") if word.strip()]
+    for word in words:
+        if word in ("l1", "l2", "none"):
+            norm = None if word == "none" else word
+        elif word not in ("sublinear", "unsmooth"):
+            raise SpecError(
+                f"'tfidf={said}': {word!r} is no word of it. Pass l1, l2 or none, sublinear, unsmooth, joined by +. {_choices()}"
+            )
+    return Tfidf("unsmooth" not in words, norm, "sublinear" in words)
+
+
+def _parse_pearson(said: str) -> RowStep:
+    theta, cut, clip = said.partition(",")
+    return PearsonResiduals(
+        _number("pearson", theta) if said else 100.0, _number("pearson", clip) if cut else None
+    )
+
+
+def _parse_degrees(said: str) -> RowStep:
+    row, cut, column = said.partition(",")
+    if not cut:
+        raise SpecError(
+            f"'degrees={said}' names no two powers. Pass 'degrees=-0.5,-0.5'. {_choices()}"
+        )
+    return ScaleDegrees(_number("degrees", row), _number("degrees", column))
+
+
 def _plain(kind: Callable[[], RowStep]) -> Callable[[str], RowStep]:
     def parse(said: str) -> RowStep:
         step = kind()
         if said:
-            raise SpecError(f"{step.text}={said}: {step.text} takes no value. {_choices()}")
+            raise SpecError(f"'{step.text}={said}': {step.text} takes no value. {_choices()}")
         return step
 
     return parse
 
 
-_KINDS: dict[str, tuple[str, Callable[[str], RowStep]]] = {
-    "normalize": ("normalize, normalize=1e4", _parse_normalize),
-    "log1p": ("log1p", _plain(Log1p)),
-    "sqrt": ("sqrt", _plain(Sqrt)),
-    "binarize": ("binarize", _plain(Binarize)),
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[str], RowStep]]] = {
+    "normalize": (
+        (
+            "normalize",
+            "normalize=1e4",
+        ),
+        _parse_normalize,
+    ),
+    "tfidf": (
+        (
+            "tfidf",
+            "tfidf=l1+sublinear",
+        ),
+        _parse_tfidf,
+    ),
+    "pearson": (
+        (
+            "pearson",
+            "pearson=100",
+        ),
+        _parse_pearson,
+    ),
+    "degrees": (("degrees=-0.5,-0.5",), _parse_degrees),
+    "log1p": (("log1p",), _plain(Log1p)),
+    "sqrt": (("sqrt",), _plain(Sqrt)),
+    "binarize": (("binarize",), _plain(Binarize)),
 }
 
 
 def _choices() -> str:
-    return f"Steps are {', '.join(said for said, _ in _KINDS.values())}."
+    return f"Steps are {', '.join(repr(text) for said, _ in _KINDS.values() for text in said)}."
 
 
 def parse_steps(texts: str | Sequence[str]) -> tuple[RowStep, ...]:
@@ -485,25 +599,6 @@ def split_steps(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def with_counts(steps: Sequence[RowStep], known: Sequence[RowStep]) -> tuple[RowStep, ...]:
-    """Steps with what others of the same kind have counted.
-
-    Raises
-    ------
-    SpecError
-        If they are other steps.
-    """
-    same = len(steps) == len(known) and all(
-        type(a) is type(b) and (a.need is not None or a == b)
-        for a, b in zip(steps, known, strict=True)
-    )
-    if not same:
-        raise SpecError(
-            f"the steps were {texts_of(known)}, and are to be {texts_of(steps)}. Leave steps out with like=, or pass the same."
-        )
-    return tuple(known)
-
-
 def texts_of(steps: Sequence[RowStep]) -> str:
     """Steps for a message."""
-    return ", ".join(step.text for step in steps) or "none"
+    return ", ".join(repr(step.text) for step in steps) or "none"

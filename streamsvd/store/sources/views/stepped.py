@@ -16,12 +16,8 @@ from scipy import sparse
 from streamsvd.checks.sizes import check_size
 from streamsvd.errors import NonFiniteError
 from streamsvd.numerics.blocks import BadEntry
-from streamsvd.numerics.row_steps import (
-    DenseEntries,
-    RowStep,
-    SparseEntries,
-    apply_in_order,
-)
+from streamsvd.numerics.row_entries import DenseEntries, SparseEntries
+from streamsvd.numerics.row_steps import RowStep, apply_in_order
 from streamsvd.protocols import Source, SparseSource, is_sparse
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
@@ -83,7 +79,7 @@ class SteppedRows(SourceView):
     @property
     def read_bytes(self) -> int:
         """Rows as stored and in float64, with what a step puts beside them."""
-        entry = self.whole.dtype.itemsize + 3 * 8
+        entry = self.whole.dtype.itemsize + 3 * 8 + 2
         total: int = self._height * self.shape[1] * entry
         return self.whole.read_bytes + total
 
@@ -111,6 +107,8 @@ class SteppedRows(SourceView):
             check_size(stored, self.name)
 
     def _apply(self, entries: DenseEntries | SparseEntries) -> None:
+        if any(step.need is not None for step in self.row_steps):
+            raise RuntimeError(f"{self.name} is read before its steps have counted")
         try:
             apply_in_order(entries, self.row_steps)
         except BadEntry as bad:
