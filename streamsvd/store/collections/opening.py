@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.foreign import check_dense, check_file_kind, check_object
+from streamsvd.checks.foreign import check_file_kind, check_member, check_object
 from streamsvd.checks.masks import as_array, block_dtype
 from streamsvd.checks.paths import PathOrUrl, local_path
 from streamsvd.errors import SpecError, StoreError
@@ -181,7 +181,7 @@ def _find_arrays(source: Any, missing: str) -> tuple[str, NamedArrays, Remarks]:
         return str(path), *_path_arrays(path, missing)
     if isinstance(source, str) or _is_zarr(source):
         return str(source), *_zarr_arrays(source, missing)
-    check_dense(source, "the array")  # one is a mapping too
+    check_member(source, "the array")  # one is a mapping too
     if isinstance(source, Mapping):
         return "the mapping", *_pair_arrays(source.items(), missing)
     if _is_array(source):
@@ -231,7 +231,7 @@ def _single_array(name: str, value: Any, missing: str) -> tuple[StoredArray, Rem
 
         return stored_array(value, missing)
     for each in (value, getattr(value, "_meta", None)):  # of a lazy array, what its chunks are
-        check_dense(each, f"block {name!r}")
+        check_member(each, f"block {name!r}")
     if not _is_array(value):
         try:
             value = as_array(value)

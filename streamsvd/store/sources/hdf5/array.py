@@ -14,6 +14,7 @@ from streamsvd.checks.libraries import optional_library
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.labels import Labels
+from streamsvd.protocols import Source
 from streamsvd.store.explanations import access_error, is_access
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.beside import StoredVariable, variable_labels
@@ -211,7 +212,21 @@ class Hdf5Source:
         return variable_beside(self.path, self.variable, name)
 
 
-def open_hdf5(path: Path, request: OpenRequest) -> Hdf5Source:
+def open_hdf5(path: Path, request: OpenRequest) -> Source:
+    """An array, or the group of a sparse matrix, in a file of HDF5 or netCDF-4 as a source; of values, offsets of rows are read.
+
+    Raises
+    ------
+    StoreError, SpecError, ShapeError
+        As `open_hdf5_array`.
+    """
+    from streamsvd.store.sources.files.annotated import open_sparse_group  # which reads arrays so
+
+    found = open_sparse_group(path.absolute(), request)
+    return open_hdf5_array(path, request) if found is None else found
+
+
+def open_hdf5_array(path: Path, request: OpenRequest) -> Hdf5Source:
     """An array in a file of HDF5 or netCDF-4 as a source; none of its values is read.
 
     Raises
@@ -271,7 +286,7 @@ def _check_filters(dataset: Any, where: str) -> None:
             )
 
 
-def open_hdf5_object(given: Any, request: OpenRequest) -> Hdf5Source:
+def open_hdf5_object(given: Any, request: OpenRequest) -> Source:
     """An array, group or file of h5py, or a variable or file of netCDF4, by the file that it lies in.
 
     Raises

@@ -9,16 +9,12 @@ import zarr
 
 from streamsvd.errors import StoreError
 from streamsvd.labels import Labels
-from streamsvd.store.sources.border import check_dtype
 from streamsvd.store.sources.flatten import vector_layout
 from streamsvd.store.sources.request import OpenRequest
-from streamsvd.store.sources.sparse.compressed import CompressedSource, check_lengths
-from streamsvd.store.sources.sparse.offsets import OffsetTable, check_offset_count
-from streamsvd.store.sources.zarr_store.anndata import encoding_of, sparse_form
+from streamsvd.store.sources.sparse.compressed import CompressedSource, checked_parts
+from streamsvd.store.sources.zarr_store.anndata import PARTS, encoding_of, sparse_form
 from streamsvd.store.sources.zarr_store.array import ZarrSource, chunked_array, store_name
 from streamsvd.store.sources.zarr_store.hierarchy import hierarchy
-
-PARTS = ("data", "indices", "indptr")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,11 +42,8 @@ def open_sparse_group(group: zarr.Group, request: OpenRequest) -> SparseGroup:
     where = store_name(group)
     shape, axis = sparse_form(encoding_of(group), dict(group.attrs), where)
     values, indices, offsets = (_vector(group, part, where, request.missing) for part in PARTS)
-    check_dtype(values.dtype, values.name)
-    check_offset_count(offsets, shape, axis, where)
-    table = OffsetTable.read(offsets, offsets.name)
-    check_lengths(where, values, indices, table)
-    return SparseGroup(values, indices, offsets, table, shape, axis, where)
+    parts = checked_parts((values, indices, offsets), shape, axis, where)
+    return SparseGroup(*parts, shape, axis, where)
 
 
 def _vector(group: zarr.Group, name: str, where: str, missing: str) -> ZarrSource:
