@@ -109,9 +109,15 @@ class Layout:
             start = end
 
 
-def unit_rows(length: int, width: int, chunk: int, items: int = BLOCK_ITEMS) -> int:
+MOST_ROWS, MOST_STORED_ROWS = 8192, 1 << 16
+"""Rows of a block at most, with their zeros and without: each takes a row of products."""
+
+
+def unit_rows(
+    length: int, width: int, chunk: int, items: int = BLOCK_ITEMS, most: int = MOST_ROWS
+) -> int:
     """Rows of a block: near ``items / width``, few enough for every span, commensurate with the chunk."""
-    target = max(16, min(8192, items // max(width, 1), -(-length // LEAST_BLOCKS)))
+    target = max(16, min(most, items // max(width, 1), -(-length // LEAST_BLOCKS)))
     if chunk <= target:
         return chunk * (target // chunk)
     return -(-chunk // -(-chunk // target))
@@ -125,10 +131,11 @@ def cut_axis(
     *,
     items: int = BLOCK_ITEMS,
     spans: int = SPANS,
+    most_rows: int = MOST_ROWS,
 ) -> Layout:
     """Layout with spans of nearly equal numbers of grains, panels of one grain."""
     chunk = max(1, min(chunk, length))
-    unit = min(unit_rows(length, width, chunk, items), length)
+    unit = min(unit_rows(length, width, chunk, items, most_rows), length)
     grain = max(chunk, unit)
     grains = -(-length // grain)
     count = min(spans, grains)
@@ -172,7 +179,9 @@ def cut_stored_axis(source: SparseSource, *, items: int, spans: int) -> Layout:
     m, n = source.shape
     along = source.sparse_axis
     length, width = (m, n) if along == "rows" else (n, m)
-    base = cut_axis(along, length, row_entries(source), 1, items=items, spans=spans)
+    # products of a block are added to all columns, so that there are not many fewer rows
+    each, most = row_entries(source), max(MOST_STORED_ROWS, width // 4)
+    base = cut_axis(along, length, each, 1, items=items, spans=spans, most_rows=most)
     return with_stored_entries(replace(base, width=width), source)
 
 
