@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-GROUPS = 12
+GROUPS = 6
 
 
 def counts(m: int, n: int, seed: int = 0, dtype: str = "f4") -> Any:
     """Cells by genes, as CSR; about a quarter is not 0."""
     rng = np.random.default_rng(seed)
     base = rng.lognormal(-1.5, 1.2, n)
-    programs = 1 + rng.lognormal(0, 0.6, (GROUPS, n)) * (rng.random((GROUPS, n)) < 0.2)
+    programs = 1 + rng.lognormal(0.5, 0.6, (GROUPS, n)) * (rng.random((GROUPS, n)) < 0.2)
     rows = []
     for start in range(0, m, 500):
         count = min(500, m - start)
-        rates = base * programs[rng.integers(GROUPS, size=count)] * rng.lognormal(0, 0.4, (count, 1))
+        rates = (
+            base * programs[rng.integers(GROUPS, size=count)] * rng.lognormal(0, 0.4, (count, 1))
+        )
         rows.append(sparse.csr_array(rng.poisson(rng.gamma(2.0, rates / 2.0)).astype(dtype)))
     return sparse.csr_array(sparse.vstack(rows))
 
