@@ -63,6 +63,8 @@ _HOMES = {
     "plan_pca": "streamsvd.factor.pca",
     "svd": "streamsvd.factor.svd",
     "pca": "streamsvd.factor.pca",
+    "cells": "streamsvd.single_cell.verb",
+    "CellsResult": "streamsvd.single_cell.result",
     "rotate": "streamsvd.factor.rotation",
     "Rotation": "streamsvd.factor.rotation_result",
     "effective_sample_size": "streamsvd.factor.sampling",
@@ -135,6 +137,8 @@ if TYPE_CHECKING:
     from streamsvd.report.plotting import plot
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
+    from streamsvd.single_cell.result import CellsResult
+    from streamsvd.single_cell.verb import cells
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
     from streamsvd.streams.mathematics import StreamCertificate
@@ -148,6 +152,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessError",
     "BudgetError",
+    "CellsResult",
     "Certificate",
     "ClusterResult",
     "CompressedCollection",
@@ -186,6 +191,7 @@ __all__ = [
     "UpdateReport",
     "anomalies",
     "apply_steps",
+    "cells",
     "cluster",
     "column_weights",
     "compress",

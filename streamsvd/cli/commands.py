@@ -12,6 +12,7 @@ HEADINGS = {
     "Look": ("info", "plan", "report", "plot", "demo"),
     "Convert": ("convert",),
     "Factorise": ("svd", "pca", "rotate", "project", "reconstruct"),
+    "Cells": ("cells",),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),

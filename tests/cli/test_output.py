@@ -26,6 +26,7 @@ LINES = {
     "plan": "plan a.npy --rank 2",
     "svd": "svd a.npy --rank 2 --quiet",
     "pca": "pca a.npy --rank 2 --quiet",
+    "cells": "cells counts.npy --genes 3 --rank 2 --flavor seurat --quiet",
     "project": "project M a.npy --out scores --quiet",
     "reconstruct": "reconstruct M --source a.npy --out back --quiet",
     "rotate": "rotate M",
@@ -62,6 +63,7 @@ def kept(tmp_path_factory):
     rng = np.random.default_rng(0)
     A = rng.standard_normal((40, 4))
     np.save(root / "a.npy", A)
+    np.save(root / "counts.npy", rng.poisson(3.0, (40, 6)))
     np.save(root / "b.npy", A[:30])
     np.save(root / "y.npy", A[:, 0])
     (root / "many").mkdir()

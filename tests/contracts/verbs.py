@@ -119,7 +119,20 @@ def unreadable_compressed() -> Path:
     return place
 
 
+class UnreadableCounts(Unreadable):
+    """The same of counts."""
+
+    shape, chunks = (M, N * WIDER), (CHUNK, N * WIDER)
+
+
+def counts(A: Matrix) -> Matrix:
+    """Counts that are large where the matrix is: the genes of each column are like it, some of them more."""
+    times = np.linspace(0.2, 0.5, WIDER)
+    return np.floor(4 * np.exp(np.kron(np.abs(A), times))).astype(A.dtype)
+
+
 MATRIX = Kind(lambda A: Rows(A, CHUNK), Unreadable, lambda i, j: f"at row {i}, column {j}", M)
+COUNTS = Kind(lambda A: Rows(counts(A), CHUNK), UnreadableCounts, lambda i, j: "", M)
 COLLECTION = Kind(
     parts, unreadable_parts, lambda i, j: f"at row {j}, column {i % PART} .*p{i // PART:02d}", N
 )
@@ -444,6 +457,13 @@ ROWS_OF_RESULT = {
     "seed": NOT_RANDOM,
     "record": OF_ARRAY,
 }
+CELLS = {
+    "mask": "Genes are chosen by how much they vary.",
+    "nonfinite": "What was not counted is 0: a missing value is an error that names it.",
+    "device": "Counts are summed on the host; components of few genes take no longer there.",
+    "row_weights": "Leave cells out before: every one that is there counts.",
+    "column_weights": "Genes are chosen, not weighed.",
+}
 TRIANGLE = "Triangles are reduced by LAPACK, on the host."
 
 CONTRACTS = (
@@ -465,6 +485,17 @@ CONTRACTS = (
             ("pca", {"route": "krylov", "tol": 1e-9, "scale": True}),
             ("pca", {"route": "gram"}),
         )
+    ),
+    Contract(
+        name="cells",
+        kind=COUNTS,
+        arrays={"s": None, "genes.variances_norm": None, "cells.total_counts": None},
+        exact=("certificate.sigma_upper", "Vh", "U", "genes.highly_variable"),
+        options={"genes": 60, "rank": 4},
+        by_memory="Where the Gram matrix does not fit, components are found by iterations.",
+        looks="A sample sets the scale before the pass for the components.",
+        lacks=CELLS,
+        rtol=1e-6,
     ),
     Contract(
         name="update",
