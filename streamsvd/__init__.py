@@ -30,6 +30,8 @@ _HOMES = {
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
+    "embed": "streamsvd.graphs.verb",
+    "Embedding": "streamsvd.graphs.result",
     "top_eigenvectors": "streamsvd.streams.verb",
     "TopEigenvectorStream": "streamsvd.streams.stream",
     "TopEigenvectorsResult": "streamsvd.streams.result",
@@ -123,6 +125,8 @@ if TYPE_CHECKING:
     from streamsvd.factor.rotation_result import Rotation
     from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
+    from streamsvd.graphs.result import Embedding
+    from streamsvd.graphs.verb import embed
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
@@ -153,6 +157,7 @@ __all__ = [
     "ConflictError",
     "ConvertedArray",
     "CorruptChunkError",
+    "Embedding",
     "IncrementalSVD",
     "Info",
     "KernelRidgeResult",
@@ -190,6 +195,7 @@ __all__ = [
     "decompress",
     "detrend",
     "effective_sample_size",
+    "embed",
     "export_model",
     "second_moment_factor",
     "kernel_ridge",

@@ -16,6 +16,7 @@ HEADINGS = {
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),
     "Rows": ("sample", "lstsq"),
+    "Graphs": ("embed",),
     "Collections": ("cluster", "compress", "rates", "decompress"),
     "Pipelines": ("run", "serve", "runs", "check", "publish"),
 }

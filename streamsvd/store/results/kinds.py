@@ -17,6 +17,7 @@ RESULT_HOMES = {
     "cluster": "streamsvd.collections.result:ClusterResult",
     "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
+    "embed": "streamsvd.graphs.result:Embedding",
     "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
     "verify": "streamsvd.models.verify:Verification",
 }

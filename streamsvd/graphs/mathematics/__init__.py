@@ -1,0 +1,6 @@
+"""What embeddings of graphs compute: a random projection that is never stored, and products of rows of a graph with it."""
+
+from streamsvd.graphs.mathematics.powers import add_weighted, multiply_rows, square_norms
+from streamsvd.graphs.mathematics.projection import degree_factors, projected_rows
+
+__all__ = ["add_weighted", "degree_factors", "multiply_rows", "projected_rows", "square_norms"]
