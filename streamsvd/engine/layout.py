@@ -7,10 +7,11 @@ the budget and the scheduler; panels are whole blocks and depend on the budget.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from streamsvd.numerics.blocks import Axis
+from streamsvd.protocols import Source, SparseSource
 
 SPANS = 8
 """Spans of a pass at least: enough to share, few enough that their sums stay small."""
@@ -52,6 +53,8 @@ class Layout:
         First and last row (exclusive) of each task.
     tile
         Columns read at once where a panel of whole rows does not fit; None otherwise.
+    stored
+        Where rows are read without their zeros: the most stored entries of a panel, and of a block. None where they are dense.
     even
         Whether blocks have the same height from the first row of a span on, whatever the chunks, so that they may begin in
         one panel and end in the next. Otherwise no block crosses the end of a panel.
@@ -66,6 +69,7 @@ class Layout:
     spans: tuple[tuple[int, int], ...]
     tile: int | None = None
     even: bool = False
+    stored: tuple[int, int] | None = None
 
     @property
     def grain(self) -> int:
@@ -130,6 +134,20 @@ def cut_axis(
     edges = [min(length, grain * round(i * grains / count)) for i in range(count + 1)]
     parts = tuple((a, b) for a, b in pairwise(edges) if a < b)
     return Layout(axis, length, width, chunk, unit, grain, parts)
+
+
+def with_stored_entries(layout: Layout, source: SparseSource) -> Layout:
+    """The same cut, of rows that are read without their zeros."""
+    most = source.most_entries
+    panel, unit = min(layout.panel, layout.length), min(layout.unit, layout.length)
+    return replace(layout, stored=(most(panel), most(unit)))
+
+
+def matrix_bytes(source: Source, layout: Layout) -> int:
+    """Decoded bytes of a matrix as it is read by a layout: with its zeros or without."""
+    if layout.stored is None:
+        return source.nbytes
+    return int(getattr(source, "stored_bytes"))  # noqa: B009  # a source of such a layout has it
 
 
 def span_count(length: int, nbytes: int) -> int:

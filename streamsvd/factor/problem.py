@@ -232,7 +232,11 @@ def statistics(
         squares = squares + gone * (np.abs(delta) ** 2 - np.abs(fill) ** 2)
     # Deviations are about the mean even where it is not subtracted, as a scale should not know of offsets.
     variance = np.maximum(squares / total.weight - np.abs(delta) ** 2, 0.0)
-    roundoff = 1e-14 * (squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
+    about_zero = squares
+    if prep.sparse:
+        about_zero = squares + 2 * np.real(np.conj(alpha * pilot) * total.total)
+        about_zero = about_zero + total.weight * np.abs(alpha * pilot) ** 2
+    roundoff = 1e-14 * (about_zero / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
     deviation = np.sqrt(np.where(variance > roundoff, variance, 0.0))
     divisor = column_divisor(options, alpha * pilot + delta, deviation, alpha)
     d = column_scale(options, divisor, dropped, n)
@@ -251,4 +255,6 @@ def statistics(
         stored = centred + total.weight * np.abs(alpha * pilot + delta) ** 2
     zero = zero_level(energy, float(np.sum(stored * d * d)))
     mean = pilot + delta / alpha
+    if prep.sparse:  # sums are of what is stored, and round as it does
+        gross = float(np.sum(np.maximum(np.maximum(squares, power), about_zero) * d * d))
     return Statistics(frame, energy, gross, mean, deviation / alpha, divisor / alpha, zero)

@@ -85,6 +85,7 @@ def terms_from_pilot(
         single=single,
         complex_=complex_,
         support=options.support,
+        sparse=layout.stored is not None,
     )
     dropped = guess.holes & (options.nonfinite == "drop_columns")
     if not rows:
@@ -185,7 +186,8 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
         frame = Frame(terms.d, None, 0.0)
         zero = zero_level(total.energy, total.energy + total.mean_energy)
         # what blocks handed over as deviations are the divisors, where they divided
-        stats = Statistics(frame, total.energy, total.energy, mean, deviation, deviation, zero)
+        gross = total.energy + (total.mean_energy if terms.prep.sparse else 0.0)
+        stats = Statistics(frame, total.energy, gross, mean, deviation, deviation, zero)
         dropped = np.concatenate([f[4] for f in order])
         return replace(terms, stats=stats, missing=missing, dropped_columns=dropped), False
     holes = total.missing > 0

@@ -148,7 +148,7 @@ class CompressedSource:
         return self.table.most_entries(length)
 
     def read_sparse(self, run: slice, /) -> Any:
-        length, width = self._extents
+        width = self._extents[1]
         offsets = read_vector(self.offsets, run.start, run.stop + 1).astype(np.int64)
         first, last = int(offsets[0]), int(offsets[-1])
         values = self._keepers[0].read(self.values, first, last)
