@@ -32,6 +32,8 @@ _HOMES = {
     "LeastSquaresResult": "streamsvd.rows.lstsq",
     "embed": "streamsvd.graphs.verb",
     "Embedding": "streamsvd.graphs.result",
+    "GraphEigenvectors": "streamsvd.graphs.result",
+    "graph_eigenvectors": "streamsvd.graphs.eigenvectors",
     "top_eigenvectors": "streamsvd.streams.verb",
     "TopEigenvectorStream": "streamsvd.streams.stream",
     "TopEigenvectorsResult": "streamsvd.streams.result",
@@ -125,7 +127,8 @@ if TYPE_CHECKING:
     from streamsvd.factor.rotation_result import Rotation
     from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
-    from streamsvd.graphs.result import Embedding
+    from streamsvd.graphs.eigenvectors import graph_eigenvectors
+    from streamsvd.graphs.result import Embedding, GraphEigenvectors
     from streamsvd.graphs.verb import embed
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
@@ -158,6 +161,7 @@ __all__ = [
     "ConvertedArray",
     "CorruptChunkError",
     "Embedding",
+    "GraphEigenvectors",
     "IncrementalSVD",
     "Info",
     "KernelRidgeResult",
@@ -197,6 +201,7 @@ __all__ = [
     "effective_sample_size",
     "embed",
     "export_model",
+    "graph_eigenvectors",
     "second_moment_factor",
     "kernel_ridge",
     "load",

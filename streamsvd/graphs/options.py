@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +16,7 @@ Step = Literal["transition", "adjacency"]
 Precision = Literal["single", "double"]
 WEIGHTS = (0.0, 0.0, 1.0, 1.0)
 MOST_POWERS = 64
+MAX_PASSES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,3 +89,24 @@ def _check_weights(weights: Any) -> tuple[float, ...]:
             f"step_weights={found} say of no step that it counts, or of more than {MOST_POWERS}. Pass some, as (0, 0, 1, 1)."
         )
     return tuple(float(w) for w in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphEigenvectorsOptions:
+    """What `graph_eigenvectors` may be asked."""
+
+    rank: int = option(MISSING, "Eigenvectors wanted.")
+    tol: float = option(1e-3, "Width asked of the interval of every eigenvalue.")
+    max_passes: int = option(MAX_PASSES, "Most passes of the loop, beside the read for degrees.")
+    seed: int = option(0, "Of the random blocks.")
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+        for name in ("rank", "max_passes"):
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), least=1))
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        check_numbers(tol=self.tol)
+        if not 2e-12 <= self.tol < 1:
+            raise SpecError(
+                f"tol={self.tol} is out of range. Pass a width in [2e-12, 1), such as 1e-3."
+            )

@@ -8,7 +8,7 @@ import numpy as np
 
 from streamsvd.engine.device import Device
 from streamsvd.errors import NonFiniteError, SpecError, remedy_of
-from streamsvd.graphs.mathematics import multiply_rows
+from streamsvd.graphs.mathematics import MODULUS, asymmetry_hash, multiply_rows
 from streamsvd.graphs.reader import NodeBlock
 from streamsvd.typing import Matrix, Real
 
@@ -17,13 +17,23 @@ NAN_REMEDY = "Mend the weight, or leave the edge out."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeValues:
-    """Rows that were found, a number or several for each node, in runs that follow one another."""
+    """Rows that were found, a number or several for each node, in runs that follow one another.
+
+    Attributes
+    ----------
+    pieces
+        Number of the first node of each run, and its rows.
+    asymmetry
+        Of a graph that was asked whether it is symmetric: 0 where it is.
+    """
 
     pieces: tuple[tuple[int, Matrix], ...] = ()
+    asymmetry: int = 0
 
     def merge(self, other: NodeValues) -> NodeValues:
         """Of both."""
-        return NodeValues((*self.pieces, *other.pieces))
+        total = (self.asymmetry + other.asymmetry) % MODULUS
+        return NodeValues((*self.pieces, *other.pieces), total)
 
     def fill(self, out: Matrix) -> None:
         """Put them where they belong."""
@@ -36,6 +46,7 @@ class FoundRows:
     """Rows that a span has found so far; one owner, updated in place."""
 
     pieces: list[tuple[int, Matrix]] = field(default_factory=list)
+    asymmetry: int = 0
 
 
 class _NodePass:
@@ -50,7 +61,7 @@ class _NodePass:
 
     def close(self, state: FoundRows) -> NodeValues:
         """Of the nodes of a span."""
-        return NodeValues(tuple(state.pieces))
+        return NodeValues(tuple(state.pieces), state.asymmetry)
 
     def merge(self, left: NodeValues, right: NodeValues) -> NodeValues:
         """Of both."""
@@ -63,11 +74,11 @@ class DegreePass(_NodePass):
 
     Attributes
     ----------
-    positive
-        Whether a weight below 0 is an error.
+    compares
+        Whether the graph is compared with its transpose.
     """
 
-    positive: bool = True
+    compares: bool = False
 
     def update(self, state: FoundRows, block: NodeBlock) -> FoundRows:
         """With some rows.
@@ -83,14 +94,17 @@ class DegreePass(_NodePass):
             sums = np.bincount(
                 np.repeat(np.arange(offsets.size - 1), np.diff(offsets)), values, offsets.size - 1
             )
-        if not np.isfinite(sums).all() or (self.positive and (values < 0).any()):
+        if not np.isfinite(sums).all() or (values < 0).any():
             self._refuse(block, values)
+        if self.compares:
+            found = asymmetry_hash(block.rows, block.first)
+            state.asymmetry = (state.asymmetry + found) % MODULUS
         state.pieces.append((block.first, sums))
         return state
 
     def _refuse(self, block: NodeBlock, values: Real) -> None:
         """Raise for the first weight that cannot be meant."""
-        bad = ~np.isfinite(values) | (self.positive & (values < 0))
+        bad = ~np.isfinite(values) | (values < 0)
         if not bad.any():
             raise SpecError(
                 f"the weights of a node of {block.source.name} add up beyond float64. Divide all weights by one number."
@@ -101,8 +115,8 @@ class DegreePass(_NodePass):
         where = block.source.locate(block.first + row, column)
         if np.isfinite(value):
             raise SpecError(
-                f"the edge from node {block.first + row} to node {column} has weight {value:g} ({where}), and steps along edges need "
-                "weights of 0 or more. Take the moduli, or leave such edges out."
+                f"the edge from node {block.first + row} to node {column} has weight {value:g} ({where}), and weights of edges are 0 or "
+                "more. Take the moduli, or leave such edges out."
             )
         text = "NaN" if np.isnan(value) else "Inf"
         raise NonFiniteError(text, block.first + row, column, where, remedy_of(text, NAN_REMEDY))

@@ -150,6 +150,33 @@ def schedule_embedding(
     )  # fmt: skip
 
 
+def schedule_degrees(source: Source, allowed: int) -> GraphSchedule:
+    """As many tasks at once as the memory allows, for one read that finds a number of each node.
+
+    Raises
+    ------
+    BudgetError
+        If not even one task fits; it names the least memory that works.
+    """
+    threads, spans = concurrency()[1], node_spans(source)
+    height, tried = block_height(source, 1), []
+    fewest = min(threads, len(spans)) if is_on_cluster() else 1
+    for workers in range(min(threads, len(spans)), fewest - 1, -1):
+        for prefetch in (True, False):
+            tasks = BASE_BYTES + workers * task_bytes(source, height, 1, None, prefetch=prefetch)
+            needed = tasks + 3 * 8 * source.shape[0]
+            if needed <= allowed:
+                return GraphSchedule(source, spans, height, workers, prefetch, 1, needed, tasks, 1)
+            tried.append(needed)
+    least = min(tried)
+    raise BudgetError(
+        f"degrees of the {source.shape[0]:,} nodes of {source.name}",
+        least,
+        allowed,
+        f"Pass memory={least} or more.",
+    )
+
+
 def count_passes(options: EmbedOptions, width: int) -> int:
     """Reads of the graph: one for degrees, and one a step for each run of columns, twice where norms of rows come first."""
     slabs = -(-options.dim // width)
@@ -193,7 +220,7 @@ def task_bytes(
     stored = entries * (int(source.dtype.itemsize) + 8)
     reading = (2 if prefetch else 1) * (2 * stored + dense) + int(source.read_bytes)
     item = 8 if options is None else options.dtype.itemsize
-    weights = entries * (8 + 8 + 8 + item)
+    weights = entries * (8 + 8 + 8 + item) if options is not None else 10 * 8 * entries
     parts = 0 if entries < PART else (height + entries // PART) * width
     return reading + weights + 2 * height * width * item + parts * (item + 8)
 

@@ -1,14 +1,19 @@
-"""Embeddings of nodes, as they are handed back."""
+"""Embeddings of nodes, and eigenvectors of graphs, as they are handed back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamsvd.graphs.options import EmbedOptions
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.graphs.options import EmbedOptions, GraphEigenvectorsOptions
 from streamsvd.info import Info
+from streamsvd.numerics.certificate import Certificate
 from streamsvd.store.results.saving import Result
 from streamsvd.store.results.values import IN_CHUNKS
+from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,3 +42,42 @@ class Embedding(Result):
     def __repr__(self) -> str:
         n, d = self.vectors.shape
         return f"<Embedding: {n:,} nodes in {d} dimensions, {self.info.cost}>"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphEigenvectors(Result):
+    """Leading eigenvectors of the normalised adjacency ``N = D^-1/2 A D^-1/2`` of a graph, and what is proved of them.
+
+    Attributes
+    ----------
+    values
+        Eigenvalues in [-1, 1], descending, ``(k,)``; ``1 - values`` are those of the normalised Laplacian, ascending.
+    vectors
+        Orthonormal, a column each, ``(n, k)``; the largest entry of each is positive.
+    lower, upper
+        Interval of each of the k largest eigenvalues, ``(k,)``; no larger one is missed.
+    isolated
+        Nodes without edges; each is an eigenvector of 0.
+    certificate
+        What is proved of the singular values of ``(I + N) / 2``, which the intervals are made of.
+    options, info
+        What was asked; and how it came about.
+    """
+
+    values: Real
+    vectors: Matrix
+    lower: Real
+    upper: Real
+    isolated: int
+    certificate: Certificate
+    options: GraphEigenvectorsOptions
+    info: Info
+
+    @property
+    def resolved(self) -> npt.NDArray[np.bool_]:
+        """Which intervals are as narrow as was asked, ``(k,)``."""
+        return np.asarray(self.upper - self.lower <= self.options.tol)
+
+    def __repr__(self) -> str:
+        n, k = self.vectors.shape
+        return f"<GraphEigenvectors: {k} of {n:,} nodes, {int(self.resolved.sum())} within {self.options.tol:g}, {self.info.cost}>"

@@ -25,11 +25,12 @@ def uniforms(seed: int, ids: Integers, copies: int, first: int = 0) -> Matrix:
         x = x + np.arange(first, first + copies, dtype=np.uint64)[None, :] * np.uint64(
             0x9E3779B97F4A7C15
         )
-        x = x + _mix_bits(np.array([seed], dtype=np.uint64))
-        return np.asarray(((_mix_bits(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+        x = x + mix_bits(np.array([seed], dtype=np.uint64))
+        return np.asarray(((mix_bits(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
-def _mix_bits(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix_bits(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The finaliser of splitmix64, a bijection of 64 bits in which every bit depends on all."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

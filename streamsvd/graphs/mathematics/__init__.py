@@ -2,5 +2,14 @@
 
 from streamsvd.graphs.mathematics.powers import add_weighted, multiply_rows, square_norms
 from streamsvd.graphs.mathematics.projection import degree_factors, projected_rows
+from streamsvd.graphs.mathematics.symmetry import MODULUS, asymmetry_hash
 
-__all__ = ["add_weighted", "degree_factors", "multiply_rows", "projected_rows", "square_norms"]
+__all__ = [
+    "MODULUS",
+    "asymmetry_hash",
+    "add_weighted",
+    "degree_factors",
+    "multiply_rows",
+    "projected_rows",
+    "square_norms",
+]
