@@ -65,13 +65,6 @@ VERBS = {
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
         _verb("embed", "graphs", "verb", "EmbedOptions", "embed"),
-        _verb(
-            "graph_eigenvectors",
-            "graphs",
-            "eigenvectors",
-            "GraphEigenvectorsOptions",
-            "eigenvectors",
-        ),
         _verb("cluster", "collections", "cluster", "ClusterOptions", "cluster"),
         _verb("compress", "collections", "compression", "CompressionOptions", "compress"),
         _verb("rate_curve", "collections", "rates", "RateOptions", "rates"),

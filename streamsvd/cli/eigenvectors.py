@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("eigenvectors", short_help="Leading eigenvectors of a graph, with proved intervals.")
 @options.source
-@click.option("--rank", type=int, required=True, metavar="K", help="Eigenvectors wanted.")
+@click.option("--rank", type=int, required=True, help="Eigenvectors wanted.")
 @options.record(GraphEigenvectorsOptions, "tol", "max_passes")
 @options.result("values, vectors, lower and upper")
 @options.record(GraphEigenvectorsOptions, "seed")

@@ -17,15 +17,12 @@ from streamsvd.engine.budget import allowed_bytes
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import Run, in_run
-from streamsvd.engine.run_plan import RunPlan
-from streamsvd.errors import NotConverged, SpecError
-from streamsvd.factor.plan import Plan
+from streamsvd.errors import BudgetError, NotConverged, SpecError
 from streamsvd.factor.result import SVD
 from streamsvd.factor.svd import plan_svd, svd
 from streamsvd.graphs.options import MAX_PASSES, GraphEigenvectorsOptions
 from streamsvd.graphs.passes import DegreePass
-from streamsvd.graphs.planning import check_graph, schedule_degrees
-from streamsvd.graphs.reader import graph_bytes
+from streamsvd.graphs.planning import GraphSchedule, check_graph, schedule_degrees
 from streamsvd.graphs.result import GraphEigenvectors
 from streamsvd.info import Info, Status
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
@@ -105,13 +102,9 @@ def graph_eigenvectors(
     """
     source = as_source(A)
     options = GraphEigenvectorsOptions(rank=rank, tol=tol, max_passes=max_passes, seed=seed)
-    allowed = allowed_bytes(memory)
     check_graph(source)
     n = source.shape[0]
-    left = max(1, allowed - _vector_bytes(n))
-    blank = normalized_graph(source, np.empty(0))
-    plan_svd(blank, **_asked(options, left))  # refuses what cannot be, before anything is read
-    schedule = schedule_degrees(source, allowed)
+    schedule, asked = _plan(source, options, allowed_bytes(memory))
     if out is not None:
         _check_place(out, source, overwrite=overwrite)
     run = Run(
@@ -129,7 +122,7 @@ def graph_eigenvectors(
     view = normalized_graph(source, _inverse_roots(degrees))
     shift = _Shift(source, degrees, options, run.info())
     try:
-        result = shift.of(svd(view, **_asked(options, left), seed=options.seed, callback=callback))
+        result = shift.of(svd(view, **asked, seed=options.seed, callback=callback))
     except NotConverged as error:
         assert isinstance(error.result, SVD)
         result = shift.of(error.result)
@@ -146,41 +139,6 @@ def graph_eigenvectors(
     if out is not None:
         result.save(out, overwrite=overwrite)
     return result
-
-
-def plan_graph_eigenvectors(
-    A: Any,
-    rank: int,
-    *,
-    tol: float = 1e-3,
-    max_passes: int = MAX_PASSES,
-    seed: int = 0,
-    memory: int | float | str | None = None,
-) -> RunPlan:
-    """What `graph_eigenvectors` will read and need, from shapes alone.
-
-    Parameters
-    ----------
-    A, rank, tol, max_passes, seed, memory
-        As of `graph_eigenvectors`.
-
-    Raises
-    ------
-    ShapeError, SpecError, BudgetError
-        As `graph_eigenvectors`, before anything is read.
-    """
-    source, allowed = as_source(A), allowed_bytes(memory)
-    options = GraphEigenvectorsOptions(rank=rank, tol=tol, max_passes=max_passes, seed=seed)
-    check_graph(source)
-    vectors = _vector_bytes(source.shape[0])
-    view = normalized_graph(source, np.empty(0))
-    plan: Plan = plan_svd(view, **_asked(options, max(1, allowed - vectors)))
-    degrees = schedule_degrees(source, allowed)
-    return RunPlan(
-        "graph_eigenvectors", source.name, options, None, graph_bytes(source), plan.workers, len(plan.layout.spans),
-        max(plan.projected_bytes + vectors, degrees.projected_bytes), allowed,
-        (f"one read for degrees and symmetry, then about {plan.passes:.3g} passes of svd, at most {options.max_passes} of its loop",),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,15 +197,35 @@ class _Shift:
         )
 
 
-def _asked(options: GraphEigenvectorsOptions, memory: int) -> dict[str, Any]:
-    """What is asked of `svd`: a relative width of at most half the width of an eigenvalue, as singular values are at most 1."""
-    return {
+def _plan(
+    source: Source, options: GraphEigenvectorsOptions, allowed: int
+) -> tuple[GraphSchedule, dict[str, Any]]:
+    """How degrees are read, and what is asked of `svd`; what cannot be is refused before anything is read.
+
+    A relative width of at most half that of an eigenvalue is asked, as singular values are at most 1.
+    """
+    vectors, found, short = _vector_bytes(source.shape[0]), None, list[int]()
+    asked: dict[str, Any] = {
         "rank": options.rank,
         "tol": options.tol / 2,
         "max_passes": options.max_passes,
         "target": "values",
-        "memory": memory,
+        "memory": max(1, allowed - vectors),
     }
+    try:
+        plan_svd(normalized_graph(source, np.empty(0)), **asked)
+    except BudgetError as error:
+        short.append(error.needs + vectors)
+    try:
+        found = schedule_degrees(source, allowed)
+    except BudgetError as error:
+        short.append(error.needs)
+    if short or found is None:
+        least = max(short)
+        raise BudgetError(
+            f"{options.rank} eigenvectors of {source.name}", least, allowed, f"Pass memory={least} or more, or a smaller rank."
+        )  # fmt: skip
+    return found, asked
 
 
 def _vector_bytes(n: int) -> int:

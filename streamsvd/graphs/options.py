@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -95,7 +95,7 @@ def _check_weights(weights: Any) -> tuple[float, ...]:
 class GraphEigenvectorsOptions:
     """What `graph_eigenvectors` may be asked."""
 
-    rank: int = option(MISSING, "Eigenvectors wanted.")
+    rank: int = option(help="Eigenvectors wanted.")
     tol: float = option(1e-3, "Width asked of the interval of every eigenvalue.")
     max_passes: int = option(MAX_PASSES, "Most passes of the loop, beside the read for degrees.")
     seed: int = option(0, "Of the random blocks.")
