@@ -89,7 +89,7 @@ def show(source: str, found: GraphEigenvectors, out: Path | None, *, as_json: bo
     i, o = found.info, found.options
     if as_json:
         show_json(
-            "graph_eigenvectors",
+            "eigenvectors",
             {
                 "status": i.status.value,
                 "nodes": i.n_rows,

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
-
 from streamsvd.checks.numbers import check_integer, check_numbers, check_seed, is_number
 from streamsvd.errors import SpecError
 from streamsvd.options import make_plain, option
@@ -58,9 +56,14 @@ class EmbedOptions:
                 )
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the embedding."""
-        return np.dtype("float32" if self.precision == "single" else "float64")
+    def dtype(self) -> str:
+        """Type of the embedding."""
+        return "float32" if self.precision == "single" else "float64"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one of its numbers."""
+        return 4 if self.precision == "single" else 8
 
     @property
     def powers(self) -> int:

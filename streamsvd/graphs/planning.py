@@ -219,7 +219,7 @@ def task_bytes(
     dense = 0 if is_sparse(source) else height * int(source.shape[1]) * int(source.dtype.itemsize)
     stored = entries * (int(source.dtype.itemsize) + 8)
     reading = (2 if prefetch else 1) * (2 * stored + dense) + int(source.read_bytes)
-    item = 8 if options is None else options.dtype.itemsize
+    item = 8 if options is None else options.itemsize
     weights = entries * (8 + 8 + 8 + item) if options is not None else 10 * 8 * entries
     parts = 0 if entries < PART else (height + entries // PART) * width
     return reading + weights + 2 * height * width * item + parts * (item + 8)
@@ -233,7 +233,7 @@ def _total_bytes(
     Degrees and their factors, squares of norms; what steps begin with and what they find; the sum of steps, or the whole
     embedding where it is kept; a run of random numbers; and a chunk on its way to the store.
     """
-    n, item = source.shape[0], options.dtype.itemsize
+    n, item = source.shape[0], options.itemsize
     thin = n * width * item
     vectors = 3 * 8 * n + (8 * n * options.powers if options.normalize else 0)
     random = ROWS_AT_ONCE * width * 8 * 6
@@ -249,7 +249,7 @@ def _total_bytes(
 def plan_of(verb: str, schedule: GraphSchedule, options: EmbedOptions, budget: int) -> RunPlan:
     """What an embedding will read and need."""
     slabs = -(-options.dim // schedule.width)
-    n, item = schedule.source.shape[0], options.dtype.itemsize
+    n, item = schedule.source.shape[0], options.itemsize
     columns = "all columns at once" if slabs == 1 else f"{slabs} runs of {schedule.width} columns"
     steps = f"{options.powers} step{'s' if options.powers > 1 else ''}"
     twice = " twice, for norms of rows first" if options.normalize and slabs > 1 else ""

@@ -36,6 +36,8 @@ LINES = {
     "krr": "krr fit a.npy --y y.npy --n-centres 4 --out k.npz --quiet",
     "sample": "sample a.npy --size 5 --quiet",
     "lstsq": "lstsq a.npy --b y.npy --quiet",
+    "embed": "embed g.npy --dim 3 --out embedded --quiet",
+    "eigenvectors": "eigenvectors g.npy --rank 2 --quiet",
     "cluster": "cluster many --quiet",
     "compress": "compress many --out packed --quiet",
     "rates": "rates many --quiet",
@@ -63,6 +65,7 @@ def kept(tmp_path_factory):
     A = rng.standard_normal((40, 4))
     np.save(root / "a.npy", A)
     np.save(root / "b.npy", A[:30])
+    np.save(root / "g.npy", np.abs(A @ A.T))
     np.save(root / "y.npy", A[:, 0])
     (root / "many").mkdir()
     for name in "xyz":

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from scipy import sparse
 
 import streamsvd
 from streamsvd.cli import app
@@ -114,6 +115,27 @@ def write_frames(folder: Path) -> None:
     zarr.create_array(folder / "frames.zarr", data=frames(300), chunks=(50, 24, 32))
 
 
+def write_graph(folder: Path) -> None:
+    """Communities of nodes, as AnnData writes a sparse matrix."""
+    rng = np.random.default_rng(7)
+    i = rng.integers(1500, size=12_000)
+    j = np.where(
+        rng.random(i.size) < 0.8,
+        300 * (i // 300) + rng.integers(300, size=i.size),
+        rng.integers(1500, size=i.size),
+    )
+    there = sparse.coo_array((np.ones(i.size), (i, j)), shape=(1500, 1500)).tocsr()
+    write_csr(folder / "graph.zarr", (there + there.T).tocsr())
+
+
+def write_csr(path: Path, matrix: sparse.csr_array) -> None:
+    """A sparse matrix as a group of zarr."""
+    kind = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [*matrix.shape]}
+    group = zarr.create_group(path, attributes=kind)
+    for name in ("data", "indices", "indptr"):
+        group.create_array(name, data=getattr(matrix, name), chunks=(4096,))
+
+
 DATA = {
     "climate-eof": write_climate,
     "embeddings-pca": write_embeddings,
@@ -121,8 +143,9 @@ DATA = {
     "kernel-regression": write_measurements,
     "genotypes": write_genotypes,
     "video-background": write_frames,
+    "node-embeddings": write_graph,
 }
-MAY_BE_ABSENT = ("embeddings-pca", "video-background")
+MAY_BE_ABSENT = ("embeddings-pca", "video-background", "node-embeddings")
 """Pipelines whose sources may be absent."""
 
 

@@ -18,7 +18,7 @@ RESULT_HOMES = {
     "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
     "embed": "streamsvd.graphs.result:Embedding",
-    "graph_eigenvectors": "streamsvd.graphs.result:GraphEigenvectors",
+    "eigenvectors": "streamsvd.graphs.result:GraphEigenvectors",
     "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
     "verify": "streamsvd.models.verify:Verification",
 }
