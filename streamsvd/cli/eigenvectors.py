@@ -116,7 +116,7 @@ def show(source: str, found: GraphEigenvectors, out: Path | None, *, as_json: bo
     chance = found.certificate.failure_probability
     print_facts(
         [
-            ("proved", f"{int(found.resolved.sum())} of {o.rank} within {o.tol:g}"),
+            ("proved", f"{int(found.is_resolved.sum())} of {o.rank} within {o.tol:g}"),
             ("chance", f"an upper end fails with probability at most {chance:g}" if chance else ""),
             ("isolated", isolated if found.isolated else ""),
             ("passes", f"{i.passes:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),

@@ -128,7 +128,7 @@ def graph_eigenvectors(
         result = shift.of(error.result)
         if out is not None:
             result.save(out, overwrite=overwrite)
-        short = int(np.count_nonzero(~result.resolved))
+        short = int(np.count_nonzero(~result.is_resolved))
         if not short:  # what was asked of singular values is more
             return replace(result, info=replace(result.info, status=Status.CONVERGED))
         raise NotConverged(

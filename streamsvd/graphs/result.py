@@ -74,10 +74,10 @@ class GraphEigenvectors(Result):
     info: Info
 
     @property
-    def resolved(self) -> npt.NDArray[np.bool_]:
+    def is_resolved(self) -> npt.NDArray[np.bool_]:
         """Which intervals are as narrow as was asked, ``(k,)``."""
         return np.asarray(self.upper - self.lower <= self.options.tol)
 
     def __repr__(self) -> str:
         n, k = self.vectors.shape
-        return f"<GraphEigenvectors: {k} of {n:,} nodes, {int(self.resolved.sum())} within {self.options.tol:g}, {self.info.cost}>"
+        return f"<GraphEigenvectors: {k} of {n:,} nodes, {int(self.is_resolved.sum())} within {self.options.tol:g}, {self.info.cost}>"

@@ -44,7 +44,7 @@ def embedding_page(found: Embedding, origin: ResultOrigin) -> Page:
 def eigenvectors_page(found: GraphEigenvectors, origin: ResultOrigin) -> Page:
     """The page of `graph_eigenvectors`."""
     k, o = int(found.values.size), found.options
-    count = int(found.resolved.sum())
+    count = int(found.is_resolved.sum())
     tone: Tone = "good" if count == k else "bad"
     verdict = f"{count} of {k} eigenvalues lie in intervals of width {o.tol:g} (proved)."
     facts = [
