@@ -40,6 +40,7 @@ MODULES = {
     "P1": "shared_read",
     "W1": "cluster_simulation",
     "I1": "conversion",
+    "Z1": "sparse_pass",
     "O1": "object_store",
     "S1": "streams",
     "S2": "sweep_start",

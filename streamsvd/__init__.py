@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "open": "streamsvd.engine.opening",
     "anomalies": "streamsvd.engine.transforms",
+    "apply_steps": "streamsvd.engine.steps",
     "column_weights": "streamsvd.engine.transforms",
     "detrend": "streamsvd.engine.transforms",
     "convert": "streamsvd.conversion.convert",
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from streamsvd.conversion.convert import ConvertedArray, convert
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
+    from streamsvd.engine.steps import apply_steps
     from streamsvd.engine.transforms import anomalies, column_weights, detrend
     from streamsvd.errors import (
         AccessError,
@@ -192,6 +194,7 @@ __all__ = [
     "TopEigenvectorStream",
     "UpdateReport",
     "anomalies",
+    "apply_steps",
     "cluster",
     "column_weights",
     "compress",

@@ -190,7 +190,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
                 A, given = open_for_model(given["model"], given, **place)
             else:
                 weighs = "result" not in given or is_weighted_as_read(given["result"])
-                A = open_source(**place, weighs=weighs)
+                A = open_source(**place, weighs=weighs, kept=given.get("result"))
         kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
         given = {
             INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value

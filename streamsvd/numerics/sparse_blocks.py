@@ -109,7 +109,9 @@ def _prepare_columns(preparer: BlockPreparer, stored: Any, start: int) -> Prepar
     means, values, with_holes = _column_means(preparer, stored, values, holes, lines, w)
     total_weight = float(np.sum(w))
     power = with_values(stored, np.real(values * np.conj(values))) @ w
-    about = np.maximum(power - total_weight * np.abs(means) ** 2, 0.0)
+    about = power
+    if prep.center or prep.scale:
+        about = np.maximum(power - total_weight * np.abs(means) ** 2, 0.0)
     spread = np.sqrt(np.where(about > 1e-14 * power, about, 0.0) / total_weight)
     if prep.scale:
         alive = (spread > 1e-15 * np.abs(means)) & (about >= faint_threshold(prep.weights))
@@ -130,7 +132,7 @@ def _prepare_columns(preparer: BlockPreparer, stored: Any, start: int) -> Prepar
         feature = (start, means / prep.alpha, spread / prep.alpha, ends, factor == 0)
         none, count = np.zeros(1), np.full(1, 0.0 if holes is None else float(holes.sum()))
         largest = _largest(values, float(np.sum(power)))
-        tally = Moments(none, none, float(m), energy, count, none, largest, (feature,), mean_energy=mean_energy)  # fmt: skip
+        tally = Moments(none, none, float(p), energy, count, none, largest, (feature,), mean_energy=mean_energy)  # fmt: skip
     return PreparedBlock(rows.astype(prep.narrow), rows, factor * factor, tally)
 
 

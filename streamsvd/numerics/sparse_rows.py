@@ -100,6 +100,24 @@ class SparseRows:
             total = total - weight * c
         return total, squares
 
+    def row_squares(self) -> Real:
+        """Sum of the squared moduli of each row, ``(p,)``, in double precision."""
+        X = self.astype("complex128" if self.dtype.kind == "c" else "float64")
+        S = X.stored
+        squares = with_values(S, _squared(S.data)) @ np.ones(S.shape[1])
+        if X.column is not None and X.row is not None:
+            inner = S @ np.conj(X.row)
+            squares = squares - 2 * np.real(np.conj(X.column) * inner)
+            squares = squares + np.abs(X.column) ** 2 * float(np.sum(np.abs(X.row) ** 2))
+            np.maximum(squares, 0.0, out=squares)
+        return np.asarray(squares, dtype=np.float64)
+
+    def scale_columns(self, factors: Real) -> SparseRows:
+        """``X diag(factors)``, in the wider of both types."""
+        values = self.stored.data * factors[self.stored.indices]
+        row = None if self.row is None else self.row * factors
+        return SparseRows(with_values(self.stored, values), self.column, row)
+
     def dense(self) -> Matrix:
         """The block with all its entries."""
         X = self.stored.toarray()

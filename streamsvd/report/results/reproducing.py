@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from streamsvd import __version__
+from streamsvd.numerics.step_records import RowStepRecord
 from streamsvd.report.parts import Cell, Section, Table
 from streamsvd.store.results.values import is_array
 from streamsvd.verbs import VERBS
@@ -74,6 +75,17 @@ def command_line(
         words += ["--nonfinite", nonfinite]
     words += [*after, *(("--out", "again") if verb in OUT else ())]
     return shlex.join(words)
+
+
+def steps_text(records: Sequence[RowStepRecord]) -> str:
+    """Steps of rows as they are written, with what they counted."""
+    return ", ".join(record.text for record in records)
+
+
+def step_words(records: Sequence[RowStepRecord]) -> list[str]:
+    """The option that asks for steps of rows; of those that know of each column, that they count it again."""
+    texts = [record.text for record in records]
+    return ["--steps", ",".join(texts)] if texts else []
 
 
 def options_table(options: Any) -> list[Table]:
