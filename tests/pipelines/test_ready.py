@@ -128,6 +128,15 @@ def write_graph(folder: Path) -> None:
     write_csr(folder / "graph.zarr", (there + there.T).tocsr())
 
 
+def write_documents(folder: Path) -> None:
+    """Counts of words of documents about one of sixty topics each, as AnnData writes a sparse matrix."""
+    rng = np.random.default_rng(8)
+    topics = rng.dirichlet(np.full(900, 0.02), size=60)
+    topic = rng.choice(60, size=800, p=0.95 ** np.arange(60) / np.sum(0.95 ** np.arange(60)))
+    counts = np.stack([rng.multinomial(80, topics[t]) for t in topic]).astype("float32")
+    write_csr(folder / "documents.zarr", sparse.csr_array(counts))
+
+
 def write_csr(path: Path, matrix: sparse.csr_array) -> None:
     """A sparse matrix as a group of zarr."""
     kind = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [*matrix.shape]}
@@ -144,8 +153,9 @@ DATA = {
     "genotypes": write_genotypes,
     "video-background": write_frames,
     "node-embeddings": write_graph,
+    "text-topics": write_documents,
 }
-MAY_BE_ABSENT = ("embeddings-pca", "video-background", "node-embeddings")
+MAY_BE_ABSENT = ("embeddings-pca", "video-background", "node-embeddings", "text-topics")
 """Pipelines whose sources may be absent."""
 
 
