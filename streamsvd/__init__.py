@@ -31,6 +31,10 @@ _HOMES = {
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
+    "embed": "streamsvd.graphs.verb",
+    "Embedding": "streamsvd.graphs.result",
+    "GraphEigenvectors": "streamsvd.graphs.result",
+    "graph_eigenvectors": "streamsvd.graphs.eigenvectors",
     "top_eigenvectors": "streamsvd.streams.verb",
     "TopEigenvectorStream": "streamsvd.streams.stream",
     "TopEigenvectorsResult": "streamsvd.streams.result",
@@ -127,6 +131,9 @@ if TYPE_CHECKING:
     from streamsvd.factor.rotation_result import Rotation
     from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
+    from streamsvd.graphs.eigenvectors import graph_eigenvectors
+    from streamsvd.graphs.result import Embedding, GraphEigenvectors
+    from streamsvd.graphs.verb import embed
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
@@ -160,6 +167,8 @@ __all__ = [
     "ConflictError",
     "ConvertedArray",
     "CorruptChunkError",
+    "Embedding",
+    "GraphEigenvectors",
     "IncrementalSVD",
     "Info",
     "KernelRidgeResult",
@@ -199,7 +208,9 @@ __all__ = [
     "decompress",
     "detrend",
     "effective_sample_size",
+    "embed",
     "export_model",
+    "graph_eigenvectors",
     "second_moment_factor",
     "kernel_ridge",
     "load",

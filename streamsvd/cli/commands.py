@@ -17,6 +17,7 @@ HEADINGS = {
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),
     "Rows": ("sample", "lstsq"),
+    "Graphs": ("embed", "eigenvectors"),
     "Collections": ("cluster", "compress", "rates", "decompress"),
     "Pipelines": ("run", "serve", "runs", "check", "publish"),
 }
