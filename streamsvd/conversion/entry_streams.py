@@ -19,6 +19,8 @@ from streamsvd.conversion.sorting import sorted_rows
 from streamsvd.errors import BudgetError
 from streamsvd.labels import Labels
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.sparse.compressed import CompressedSource
+from streamsvd.store.sources.sparse.in_memory import ScipySource
 
 Array = npt.NDArray[Any]
 Position = tuple[int, ...]
@@ -192,19 +194,31 @@ class CompressedEntries:
         reading = (
             3 * entries * (item + 8) + self.source.read_bytes if takes is None else takes(entries)
         )
-        return int(reading) + entries * (8 + self.dtype.itemsize + item) + 24 * self._step(entries)
+        return (
+            int(reading)
+            + entries * (8 + self.dtype.itemsize + item)
+            + 24 * self._most_rows(entries)
+        )
 
-    def _step(self, entries: int) -> int:
-        """As many rows of what is stored as have so few entries, wherever they are."""
-        step = min(self._length, 2 * entries)
-        while step > 1 and self.source.most_entries(step) > entries:
-            step = -(-step // 2)
-        return max(1, step)
+    def _most_rows(self, entries: int) -> int:
+        """Rows of what is stored that are read at once at most, though they are empty."""
+        return min(self._length, max(1, 2 * entries))
+
+    def _stop(self, start: int, entries: int) -> int:
+        """Where a run ends that has at most so many entries, or is one long."""
+        end = min(self._length, start + self._most_rows(entries))
+        if isinstance(
+            self.source, CompressedSource | ScipySource
+        ):  # no view, whose rows are others
+            return max(start + 1, self.source.table.last_within(start, end, entries))
+        while end > start + 1 and self.source.most_entries(end - start) > entries:
+            end = start + -(-(end - start) // 2)
+        return end
 
     def _runs(self, position: Position, entries: int) -> Iterator[tuple[int, int, Any]]:
-        (start,), step = position, self._step(entries)
+        (start,), entries = position, max(entries, self.least_piece)
         while start < self._length:
-            stop = min(self._length, start + step)
+            stop = self._stop(start, entries)
             rows = self.source.read_sparse(slice(start, stop))
             values = as_type(rows.data, self.dtype)
             if self._transpose and self.dtype.kind == "c":

@@ -120,9 +120,7 @@ def entry_stream(found: Any, options: ConvertOptions, nodes: int | None = None) 
         options.check_no_header(str(found))
         return MarketEntries(found, options)
     options.check_no_header(found.name)
-    return CompressedEntries(
-        found, options.written_dtype(found.dtype), transpose=options.transpose
-    )
+    return CompressedEntries(found, options.written_dtype(found.dtype), transpose=options.transpose)
 
 
 def form_of(stream: EntryStream, labels: Labels, options: ConvertOptions) -> SparseForm:
@@ -231,9 +229,7 @@ def convert_sparse(
     )
 
 
-def _counted_edges(
-    stream: Any, options: ConvertOptions, budget: int, run: Run
-) -> EdgeEntries:
+def _counted_edges(stream: Any, options: ConvertOptions, budget: int, run: Run) -> EdgeEntries:
     """The same edges, once the largest node among them is known."""
     largest, task = -1, HomeTask(run.id)
     rows = max(1, stream.most_entries)
@@ -264,11 +260,7 @@ def plan_sparse_run(found: Any, options: ConvertOptions, budget: int) -> RunPlan
     """
     stream = entry_stream(found, options)
     is_counted = options.edges and options.nodes is None
-    form = (
-        replace_shape(stream, options)
-        if is_counted
-        else form_of(stream, stream.labels, options)
-    )
+    form = replace_shape(stream, options) if is_counted else form_of(stream, stream.labels, options)
     plan = plan_sparse(stream, form, budget, names_bytes(form))
     most = f"{stream.most_entries:,} entries{' at most' if stream.is_text else ''}"
     hows = {
@@ -281,7 +273,9 @@ def plan_sparse_run(found: Any, options: ConvertOptions, budget: int) -> RunPlan
     }
     notes = [hows[plan.way]]
     if plan.way == "copy" and stream.is_text:
-        notes.append("its first lines are in the order of rows; where later ones are not, it is read once more")
+        notes.append(
+            "its first lines are in the order of rows; where later ones are not, it is read once more"
+        )
     if is_counted:
         notes.append("nodes are counted before, in a read of their own; pass nodes= to do without")
     passes = 1 + (plan.way == "buckets") + is_counted

@@ -122,9 +122,7 @@ class SparseConversion:
                 SourceRemarked(f"rows of {self.stream.name} are in no order: it is read once more")
             )
             self._clear()
-            plan = plan_sparse(
-                self.stream, self.form, self._budget, self._shared, may_copy=False
-            )
+            plan = plan_sparse(self.stream, self.form, self._budget, self._shared, may_copy=False)
             if plan.way == BUCKETS and not location_of(self._begun.folder).has_folders:
                 raise SpecError(
                     f"rows of {self.stream.name} are in no order, and all of them do not fit in the memory: that way goes by files "
@@ -349,7 +347,9 @@ class SparseConversion:
             data = location_of(begun.scratch.folder).read(STATE)
         except FileNotFoundError:
             pass
-        if data is None or not begun.is_same_boot:  # what lies on the disk may be less than was written
+        if (
+            data is None or not begun.is_same_boot
+        ):  # what lies on the disk may be less than was written
             self._clear()
             callback(SourceRemarked(f"{begun.home} may lack what was written last: it begins anew"))
             return None

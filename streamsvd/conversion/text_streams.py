@@ -124,7 +124,9 @@ class EdgeEntries:
     def __init__(self, table: Any, options: ConvertOptions, nodes: int) -> None:
         self.source, self._options = table, options
         self.is_text = isinstance(table, Path)
-        self._text: CsvTable | None = open_csv_table(table, options.header) if self.is_text else None
+        self._text: CsvTable | None = (
+            open_csv_table(table, options.header) if self.is_text else None
+        )
         self.name = str(table) if self.is_text else table.name
         self.shape: tuple[int, int] = (nodes, nodes)
         columns = self._text.columns if self._text is not None else table.shape[1]
@@ -245,9 +247,7 @@ class EdgeEntries:
         }  # fmt: skip
 
 
-def checked_nodes(
-    numbers: Array, first: int, nodes: int, name: str, text: CsvTable | None
-) -> None:
+def checked_nodes(numbers: Array, first: int, nodes: int, name: str, text: CsvTable | None) -> None:
     """Refuse what is no number of a node.
 
     Raises
@@ -283,7 +283,11 @@ def mirrored(rows: Array, columns: Array, values: Array) -> tuple[Array, Array, 
     is_kept[1::2] = rows != columns
     places = np.flatnonzero(is_kept)
     sides = np.stack((rows, columns), axis=1)
-    return sides.reshape(-1)[places], sides[:, ::-1].reshape(-1)[places], np.repeat(values, 2)[places]
+    return (
+        sides.reshape(-1)[places],
+        sides[:, ::-1].reshape(-1)[places],
+        np.repeat(values, 2)[places],
+    )
 
 
 def _file_identity(path: Path) -> dict[str, Any]:

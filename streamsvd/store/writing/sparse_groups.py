@@ -257,7 +257,11 @@ def _name_runs(names: TextValues | None, count: int) -> Iterator[tuple[int, list
 def pack_state(facts: Mapping[str, Any], tails: list[Array]) -> list[Any]:
     """A state as runs of bytes: the length of its facts, these, and what waits."""
     head = msgspec.json.encode(facts)
-    return [len(head).to_bytes(8, "little"), head, *(memoryview(t).cast("B") for t in tails if t.size)]
+    return [
+        len(head).to_bytes(8, "little"),
+        head,
+        *(memoryview(t).cast("B") for t in tails if t.size),
+    ]
 
 
 def unpack_state(data: bytes) -> tuple[dict[str, Any], memoryview]:
