@@ -14,6 +14,7 @@ _HOMES = {
     "column_weights": "streamsvd.engine.transforms",
     "detrend": "streamsvd.engine.transforms",
     "convert": "streamsvd.conversion.convert",
+    "transpose": "streamsvd.conversion.convert",
     "ConvertedArray": "streamsvd.conversion.convert",
     "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
     from streamsvd.collections.mathematics import MergeStep
     from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
     from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
-    from streamsvd.conversion.convert import ConvertedArray, convert
+    from streamsvd.conversion.convert import ConvertedArray, convert, transpose
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.engine.steps import apply_steps
@@ -233,6 +234,7 @@ __all__ = [
     "shuffle",
     "svd",
     "top_eigenvectors",
+    "transpose",
     "update",
     "verify",
 ]
