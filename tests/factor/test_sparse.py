@@ -248,7 +248,7 @@ def test_one_number_of_bytes_is_planned_for_any_number_of_rows():
         A.indptr[:] = np.arange(m + 1) * 20
         A.indices = np.zeros(20 * m, np.int32)
         A.data = np.zeros(20 * m, np.float32)
-        plan = streamsvd.plan_svd(streamsvd.open(A), 10, route="krylov", memory="512MiB")
+        plan = streamsvd.plan_svd(streamsvd.open(A), 10, route="krylov", memory="200MiB")
         assert plan.layout.stored is not None
         sizes.append(plan.projected_bytes)
     assert sizes[1] <= 1.25 * sizes[0]
