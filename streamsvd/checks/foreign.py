@@ -17,7 +17,10 @@ SPARSE_REMEDY = "Pass a matrix of scipy.sparse, which is read as it is: {scipy}.
 """Of sparse arrays of other libraries, where a sparse matrix is read."""
 DENSE_REMEDY = "If it fits in memory as a dense array, pass {dense}."
 """Of sparse arrays where only dense ones are taken."""
-MEMBER_REMEDY = "Members of a collection are stored as dense bases; a sparse member would be made dense ({size}). Factorise it with svd."
+MEMBER_REMEDY = (
+    "Members of a collection are stored as dense factors and residuals; a sparse member would be made dense ({size}). Factorise it by itself, "
+    "with svd; or pass it with its zeros, block.toarray(), if that is small."
+)
 """Of sparse members of a collection."""
 
 ForeignAdvice = tuple[str, str]
@@ -184,20 +187,6 @@ def check_dense(block: Any, name: str) -> None:
     if is_sparse_object(block):
         raise SpecError(
             f"{name} is sparse ({type(block).__qualname__}), where dense rows are promised. Make each dense: block.toarray()."
-        )
-
-
-def check_member(value: Any, name: str) -> None:
-    """Refuse a sparse member of a collection.
-
-    Raises
-    ------
-    SpecError
-        It says how large the dense one would be.
-    """
-    if is_sparse_object(value):
-        raise SpecError(
-            f"{name} is sparse ({type(value).__qualname__}). {member_remedy(value.shape, value.dtype.itemsize)}"
         )
 
 

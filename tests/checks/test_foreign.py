@@ -73,7 +73,7 @@ def test_sparse_objects_of_scipy_are_read_and_refused_where_dense_ones_are_neede
     x = getattr(sparse, f"{form}_{kind}")(A)
     np.testing.assert_allclose(streamsvd.svd(x, 2).s, S, rtol=1e-3)
     for door in (streamsvd.open_collection, lambda y: streamsvd.open_collection({"a": y})):
-        refused(x, "is sparse", "dense bases", f"({A.nbytes:,} bytes)", "with svd", door=door)
+        refused(x, "is sparse", "dense factors", f"({A.nbytes:,} bytes)", "with svd", door=door)
     text = refused(
         x, "b is sparse", "where a dense array is needed", door=lambda y: check_object(y, "b")
     )

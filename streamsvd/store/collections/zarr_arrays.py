@@ -102,7 +102,8 @@ def _lenient_address(name: str, array: zarr.Array, missing: str, sparse: str | N
     dtype = np.dtype(array.dtype)
     shape = tuple(int(extent) for extent in array.shape)
     if sparse is not None:
-        return RefusedArray(shape, np.dtype(np.float64), "a part of a sparse matrix", name, sparse)
+        said = f"block {name!r} is a part of a sparse matrix. {sparse}"
+        return RefusedArray(shape, np.dtype(np.float64), str(dtype), name, said, is_sparse=True)
     if dtype.kind not in "biuf":
         return RefusedArray(shape, dtype, str(dtype), name)
     try:

@@ -19,6 +19,7 @@ from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.views.kept_columns import KeptColumns
 from streamsvd.store.sources.views.sparse_view import EntriesView, pick_columns, picking_bytes
+from streamsvd.store.sources.views.stepped import SteppedRows, step_rows
 from streamsvd.store.sources.views.view import SourceView
 from streamsvd.typing import Real
 
@@ -139,17 +140,21 @@ def wide_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def stored_rows(source: Source) -> Source:
-    """A matrix as it was before its rows were adjusted: where rows are still to be written, these are zeros."""
-    if isinstance(source, AdjustedRows):
-        return source.whole
-    if isinstance(source, KeptColumns) and isinstance(source.whole, AdjustedRows):
-        return replace(source, whole=source.whole.whole)
+    """A matrix as it was before its rows were adjusted, or had steps: where rows are still to be written, these are zeros."""
+    if isinstance(source, AdjustedRows | SteppedRows):
+        return stored_rows(source.whole)
+    if isinstance(source, KeptColumns) and isinstance(source.whole, AdjustedRows | SteppedRows):
+        return replace(source, whole=stored_rows(source.whole))
     return source
 
 
 def with_stored_rows(source: Source, stored: Source) -> Source:
     """The same matrix, adjusted as it was, read from another object that holds what is stored."""
-    return replace(source, whole=stored) if isinstance(source, AdjustedRows) else stored
+    if isinstance(source, AdjustedRows):
+        return replace(source, whole=with_stored_rows(source.whole, stored))
+    if isinstance(source, SteppedRows):
+        return step_rows(stored, source.row_steps, precise=source.precise)
+    return stored
 
 
 @dataclass(frozen=True, eq=False)
