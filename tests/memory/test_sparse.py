@@ -60,14 +60,12 @@ def write(path, kind, chunk) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "chunk"), [("zarr", 1 << 18), ("zarr", 3_000_017), ("h5ad", 20_000)]
-)
+@pytest.mark.parametrize(("kind", "chunk"), [("zarr", 1_000_003), ("h5ad", 20_000)])
 def test_a_factorisation_of_a_sparse_matrix_keeps_the_budget(tmp_path, kind, chunk):
     """Of 220 MiB stored, 5.4 GiB with its zeros, within 96 MiB."""
     path = tmp_path / f"a.{kind}"
     write(path, kind, chunk)
-    for verb in ("svd", "pca", "mask"):
+    for verb in ("svd", "mask"):
         asked = [sys.executable, "-c", SCRIPT, str(path), verb, str(BUDGET)]
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
