@@ -55,7 +55,7 @@ class CountState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CountPass:
+class StepCountPass:
     """What steps need of all rows.
 
     Attributes
@@ -264,5 +264,5 @@ def count_rows(
     plan = plan_counts(source, needs, memory)
     run = Run(plan.reader, plan.workers, "cpu", plan.projected_bytes, plan.task_bytes, notify)
     with in_run(run):
-        found: CountTotals = run(CountPass(needs, source.shape[1]), PURPOSE)
+        found: CountTotals = run(StepCountPass(needs, source.shape[1]), PURPOSE)
     return found
