@@ -225,6 +225,7 @@ def open_source(
 
 def _kept_steps(kept: Any) -> tuple[RowStepRecord, ...]:
     """Steps of the rows of what is kept there; none where nothing is yet."""
+    from streamsvd.checks.paths import place_of
     from streamsvd.models import Model
     from streamsvd.store.objects import objects_at
     from streamsvd.store.results.reader import is_result
@@ -232,7 +233,7 @@ def _kept_steps(kept: Any) -> tuple[RowStepRecord, ...]:
 
     if is_model(objects_at(kept)):
         return Model.open(kept).row_steps
-    if not is_result(kept):
+    if not is_result(place_of(kept)):
         return ()
     from streamsvd.cli.results import load_factorisation
 
