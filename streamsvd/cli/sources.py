@@ -259,6 +259,21 @@ def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
     return replace(subtract_climatology(A.whole, labels, found), factors=A.factors)
 
 
+def layer_variable(variable: str | None, layer: str | None) -> str | None:
+    """The name of the matrix of a layer of AnnData, where one is said.
+
+    Raises
+    ------
+    UsageError
+        If a matrix is said twice.
+    """
+    if layer is None:
+        return variable
+    if variable is not None:
+        raise click.UsageError("--layer and --variable both say which matrix. Pass one of them.")
+    return f"layers/{layer}"
+
+
 def option_weights(A: Source, given: dict[str, Any]) -> dict[str, Any]:
     """Options of a factorisation with the weights of its source among them.
 

@@ -22,7 +22,11 @@ from streamsvd.numerics.row_steps import RowStep, apply_in_order
 from streamsvd.protocols import Source, SparseSource, is_sparse
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.sparse.compressed import fill_dense
+from streamsvd.store.sources.sparse.compressed import (
+    fill_rectangle,
+    piece_entries,
+    scattered_bytes,
+)
 from streamsvd.store.sources.views.view import SourceView
 
 Array = npt.NDArray[Any]
@@ -30,8 +34,6 @@ BYTES_AT_ONCE = 1 << 20
 """Bytes of dense rows in double precision that steps are applied to at once, about."""
 STEP_ENTRIES = 1 << 16
 """Stored entries that steps are applied to at once, about: they stay in the cache."""
-PIECE_ENTRIES = 1 << 20
-"""Stored entries of a piece that a dense rectangle is filled from, about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +156,7 @@ class SparseSteppedRows(SteppedRows):
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back, and a piece with what steps put beside."""
-        of_whole: int = getattr(self.whole, "sparse_bytes", lambda z: 16 * z)(entries)
+        of_whole = self._stored.sparse_bytes(entries)
         piece = min(entries, max(STEP_ENTRIES, self.most_entries(1)))
         return of_whole + entries * self.dtype.itemsize + piece * 4 * 8
 
@@ -177,30 +179,13 @@ class SparseSteppedRows(SteppedRows):
         return found
 
     @property
-    def _run(self) -> int:
-        """Rows (of CSC: columns) of a piece that a rectangle is filled from."""
-        length = self.shape[0 if self.sparse_axis == "rows" else 1]
-        run = length
-        while run > 1 and self.most_entries(run) > PIECE_ENTRIES:
-            run = -(-run // 2)
-        return run
-
-    @property
     def read_bytes(self) -> int:
-        """A piece, and what is put together of it where its place does not lie in one run."""
-        run = self._run
-        other = self.shape[1 if self.sparse_axis == "rows" else 0]
-        return self.sparse_bytes(self.most_entries(run)) + run * other * self.dtype.itemsize
+        """A piece, and what is scattered of it."""
+        return self.sparse_bytes(piece_entries(self)) + scattered_bytes(self.dtype)
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
-        along = self.sparse_axis == "rows"
-        run, other = (rows, columns) if along else (columns, rows)
-        for start in range(run.start, run.stop, self._run):
-            stop = min(run.stop, start + self._run)
-            place = slice(start - run.start, stop - run.start)
-            piece = self.read_sparse(slice(start, stop))
-            fill_dense(piece, other, out[place] if along else out[:, place].T)
+        fill_rectangle(self, rows, columns, out)
 
 
 def _pieces(offsets: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
