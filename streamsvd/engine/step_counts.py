@@ -42,7 +42,7 @@ class CountState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CountPass:
+class StepCountPass:
     """What steps need of all rows.
 
     Attributes
@@ -149,5 +149,5 @@ def count_rows(
     reader = replace(plan.reader, checks_entries=False)  # what is missing counts for nothing
     run = Run(reader, plan.workers, "cpu", plan.projected_bytes, plan.task_bytes, notify)
     with in_run(run):
-        found: CountTotals = run(CountPass(needs, source.shape[1]), PURPOSE)
+        found: CountTotals = run(StepCountPass(needs, source.shape[1]), PURPOSE)
     return found

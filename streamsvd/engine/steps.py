@@ -139,7 +139,7 @@ def same_steps(asked: Sequence[RowStep], records: Sequence[RowStepRecord]) -> tu
 
 
 def wait_for_counts(source: Source, steps: Sequence[RowStep]) -> Source:
-    """A matrix after steps that may have to count first: until then it is not to be read, `counted_source` does it.
+    """A matrix after steps that may have to count first: until then it is not to be read, `finish_counts` does it.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _waiting(source: Source) -> SteppedRows | None:
     return None
 
 
-def counted_source(source: Source, memory: int | float | str | None, notify: Callback) -> Source:
+def finish_counts(source: Source, memory: int | float | str | None, notify: Callback) -> Source:
     """The same with all that its steps count.
 
     Raises
@@ -345,7 +345,9 @@ def count_steps(
         if not together:
             return tuple(known)
         totals = count_rows(_until(source, known[:at]), _needs(known, together), memory, notify)
-        known = [step.counted(totals) if i in together else step for i, step in enumerate(known)]
+        known = [
+            step.with_totals(totals) if i in together else step for i, step in enumerate(known)
+        ]
 
 
 def _until(source: Source, steps: Sequence[RowStep]) -> Source:
