@@ -111,7 +111,8 @@ def as_rows(block: Any) -> Matrix:
     ShapeError
         If it has more dimensions, or none.
     """
-    rows = as_array(block.toarray() if sparse.issparse(block) else block)
+    is_sparse: bool = sparse.issparse(block)
+    rows = as_array(block.toarray() if is_sparse else block)
     if rows.ndim == 1:
         rows = rows[None, :]
     if rows.ndim != 2:

@@ -205,19 +205,6 @@ def test_a_store_of_anndata_is_read_where_it_is_dense_and_named_where_it_is_spar
     refused("s.zarr", "part of a sparse matrix (csr_matrix", door=streamsvd.open_collection)
 
 
-def test_estimators_name_what_scikit_learn_does_not():
-    pytest.importorskip("sklearn")
-    kinds = (
-        streamsvd.TruncatedSVD,
-        streamsvd.IncrementalPCA,
-        streamsvd.Nystroem,
-        streamsvd.KernelRidge,
-    )
-    for kind in kinds:
-        with pytest.raises(TypeError, match="toarray"):
-            kind().fit(sparse.csr_matrix(A), A[:, 0])
-
-
 def test_blocks_and_right_hand_sides_are_named_too(tmp_path):
     x = xr.Dataset({"a": (("y", "x"), A)})
     refused({"a": x}, "block 'a'", "several arrays", "xarray.Dataset", door=streamsvd.cluster)
