@@ -49,12 +49,12 @@ class Case:
         How it is stored; a ``.npy`` file where ``codec`` is ``"npy"``.
     nans
         Share of the entries that are NaN.
-    density
-        Share of the entries that are stored, where ``codec`` is ``"csr"`` or ``"csc"``: a group as AnnData writes it.
     through
         As in `benchmarks.ours`.
     options
         Of `benchmarks.ours`, as on its command line.
+    density
+        Share of the entries that are stored, where ``codec`` is ``"csr"`` or ``"csc"``: a group as AnnData writes it.
     """
 
     shape: tuple[int, int]
@@ -63,9 +63,9 @@ class Case:
     codec: str = "zstd"
     shards: tuple[int, int] | None = None
     nans: float = 0.0
-    density: float = 1.0
     through: str = "path"
     options: tuple[str, ...] = field(default=("--rank=10",))
+    density: float = 1.0
 
     def __str__(self) -> str:
         cut = "x".join(map(str, self.chunks)) + ("" if self.shards is None else " sharded")

@@ -19,7 +19,11 @@ from streamsvd.engine.layout import (
     BLOCK_ITEMS,
     Layout,
     cut_axis,
+    cut_stored_axis,
+    has_few_entries,
+    index_bytes,
     matrix_bytes,
+    row_entries,
     span_count,
     span_limit,
     with_stored_entries,
@@ -30,7 +34,7 @@ from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.factor.options import Route, SVDOptions
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
-from streamsvd.protocols import Source, SparseSource, is_sparse
+from streamsvd.protocols import Source, SparseSource
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.objects.reader import ReaderSource
 
@@ -42,9 +46,6 @@ GRAM_COLUMNS = 4096
 
 FEW_COLUMNS = 1024
 """Width up to which the Gram path has four spans; beyond it has two."""
-
-SPARSE_DENSITY, SPARSE_DENSITY_DOUBLE = 0.08, 0.05
-"""Share of entries that are stored, below which sparse products are faster than dense ones, in single and double precision."""
 
 PASS_SECONDS = 0.1
 """What a pass and its look cost beside reading and products."""
@@ -133,12 +134,9 @@ def reads_stored_entries(source: Source, options: SVDOptions, route: Route, axis
     The Gram matrix of few columns is made of dense blocks, which are a small part of its products. So are blocks that a device other
     than the host multiplies.
     """
-    if not is_sparse(source) or route != "krylov" or options.device != "cpu":
+    if route != "krylov" or options.device != "cpu":
         return False
-    border = SPARSE_DENSITY if fits_single(source.dtype) else SPARSE_DENSITY_DOUBLE
-    m, n = source.shape
-    found = cast(SparseSource, source)
-    return found.sparse_axis == axis and found.entries < border * m * n
+    return has_few_entries(source, axis, single=fits_single(source.dtype))
 
 
 def plan_candidates(
@@ -168,18 +166,16 @@ def plan_candidates(
     there = options.device == "cuda"
     entry = 0 if there else _entry_bytes(matrix, axis, source.dtype, wide)
     stored = reads_stored_entries(source, options, route, axis)
-    index = row_entries = 0
+    index = stored_row = 0
     if stored:
         sparse = cast(SparseSource, source)
-        index = sparse.stored_bytes // max(1, sparse.entries) - source.dtype.itemsize
-        row_entries = max(1, -(-sparse.entries // length))
+        index, stored_row = index_bytes(sparse), row_entries(sparse)
         entry += wide + 4 * index  # squares, and strips with their own indices
     largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
     for items in (largest, largest // 4, largest // 16, largest // 64):
         if stored:
             count = span_count(length, sparse.stored_bytes)
-            base = cut_axis(axis, length, row_entries, 1, items=items, spans=count)
-            base = replace(base, width=width)
+            base = cut_stored_axis(sparse, items=items, spans=count)
         else:
             count = span_count(length, source.nbytes)
             base = cut_axis(axis, length, width, chunk, items=items, spans=count)
@@ -197,11 +193,11 @@ def plan_candidates(
                 entry,
                 _read_bytes(source, axis),
                 index=index,
-                row_entries=row_entries,
+                row_entries=stored_row,
             )
             usual = replace(sizes, basis=min(width, USUAL_BLOCKS * block))
             for at_once, prefetch in _thread_choices(USUAL_THREADS[1]):
-                for layout in _panel_layouts(base, source, axis, route, row_entries):
+                for layout in _panel_layouts(base, source, axis, route, stored_row):
                     rest = (at_once, prefetch, source, options, budget)
                     shape = _candidate(route, layout, sizes, *rest)
                     if basis > usual.basis and not options.searches_rank:
@@ -304,22 +300,21 @@ def _thread_choices(threads: int) -> Iterator[tuple[int, bool]]:
     yield 1, False
 
 
-def _stored_layouts(base: Layout, source: SparseSource, row_entries: int) -> Iterator[Layout]:
+def _stored_layouts(base: Layout, source: SparseSource) -> Iterator[Layout]:
     """Cuts of the same blocks and spans into larger and smaller panels of rows without their zeros."""
-    row = row_entries * source.stored_bytes // max(1, source.entries)
+    row = row_entries(source) * (source.dtype.itemsize + index_bytes(source))
     several = max(1, PANEL_BYTES // max(1, row * base.unit))
     several = min(several, -(-base.length // (2 * base.unit)))
     for count in sorted({several, 2, 1} if several > 2 else {several, 1}, reverse=True):
-        yield replace(base, panel=base.unit * count)
+        yield with_stored_entries(replace(base, panel=base.unit * count), source)
 
 
 def _panel_layouts(
-    base: Layout, source: Source, axis: Axis, route: Route, row_entries: int
+    base: Layout, source: Source, axis: Axis, route: Route, stored_row: int
 ) -> Iterator[Layout]:
     """Cuts of the same blocks and spans into larger and smaller panels, then tiles."""
-    if row_entries:
-        for layout in _stored_layouts(base, cast(SparseSource, source), row_entries):
-            yield with_stored_entries(layout, cast(SparseSource, source))
+    if stored_row:
+        yield from _stored_layouts(base, cast(SparseSource, source))
         return
     row = base.width * source.dtype.itemsize
     several = max(
@@ -352,8 +347,7 @@ def _candidate(
     """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
     copied = copied or options.has_saves
     if layout.stored is not None:
-        each = s.item + 2 * s.index  # as stored, and with indices of another type
-        s = replace(s, read_bytes=layout.stored[0] * each + source.read_bytes)
+        s = replace(s, read_bytes=cast(SparseSource, source).sparse_bytes(layout.stored[0]))
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
         usual = 4 if layout.width <= FEW_COLUMNS else 2

@@ -15,6 +15,7 @@ from streamsvd.factor.problem import (
     Statistics,
     column_divisor,
     column_scale,
+    entry_error,
     statistics,
     zero_level,
 )
@@ -184,10 +185,11 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
             if ends is not None:
                 check_faint(ends, start)
         frame = Frame(terms.d, None, 0.0)
-        zero = zero_level(total.energy, total.energy + total.mean_energy)
+        stored = total.energy + total.mean_energy
+        zero, moved = zero_level(total.energy, stored), entry_error(options, stored)
         # what blocks handed over as deviations are the divisors, where they divided
         gross = total.energy + (total.mean_energy if terms.prep.sparse else 0.0)
-        stats = Statistics(frame, total.energy, gross, mean, deviation, deviation, zero)
+        stats = Statistics(frame, total.energy, gross, mean, deviation, deviation, zero, moved)
         dropped = np.concatenate([f[4] for f in order])
         return replace(terms, stats=stats, missing=missing, dropped_columns=dropped), False
     holes = total.missing > 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_namespace
 
+from streamsvd.numerics import moments
 from streamsvd.numerics.eigen import mirror_upper
 from streamsvd.numerics.rank_update import add_products
 from streamsvd.numerics.sparse_rows import SparseRows
@@ -65,6 +66,21 @@ def add_backward(total: Array, columns: slice, X: Array, Y: Array, weights: Arra
         X.add_backward(total, Y, weights)
     else:
         total[columns, :] += backward(X, Y, weights)
+
+
+def scale_columns(X: Array, factors: Array) -> Array:
+    """``X diag(factors)``."""
+    return X.scale_columns(factors) if isinstance(X, SparseRows) else X * factors[None, :]
+
+
+def row_squares(X: Array) -> Array:
+    """Sum of the squared moduli of each row, ``(p,)``, in double precision."""
+    if isinstance(X, SparseRows):
+        return X.row_squares()
+    xp = array_namespace(X)
+    if xp.isdtype(X.dtype, "complex floating"):
+        return row_squares(xp.real(X)) + row_squares(xp.imag(X))
+    return moments.row_squares(xp.astype(X, xp.float64, copy=False))
 
 
 def adjoint(X: Inexact[Array, "p n"]) -> Inexact[Array, "n p"]:

@@ -111,7 +111,7 @@ def as_rows(block: Any) -> Matrix:
     ShapeError
         If it has more dimensions, or none.
     """
-    is_sparse: bool = sparse.issparse(block)
+    is_sparse = sparse.issparse(block)
     rows = as_array(block.toarray() if is_sparse else block)
     if rows.ndim == 1:
         rows = rows[None, :]

@@ -198,7 +198,7 @@ def test_members_of_collections_are_not_sparse(verb):
         getattr(streamsvd, verb), **({"errors": (0.1,)} if verb == "rate_curve" else {"error": 0.1})
     )
     further = (new_place(),) if verb == "compress" else ()
-    words = r"sparse.*stored as dense factors and residuals.*factorise it by itself, with svd"
+    words = r"sparse.*stored as dense factors and residuals.*[Ff]actorise it by itself, with svd"
     for members in ({"counts": rows}, {"counts": streamsvd.open(rows)}, rows, group):
         with pytest.raises(SpecError, match=words):
             call(members, *further)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 import streamsvd
 from streamsvd import NonFiniteError, NotConverged
-from streamsvd.factor.candidates import SPARSE_DENSITY
+from streamsvd.engine.layout import SPARSE_DENSITY
 
 M, N, K = 1200, 240, 4
 
@@ -200,3 +200,23 @@ def test_a_run_that_was_killed_goes_on(tmp_path):
     found = streamsvd.pca(path, K, route="krylov", memory="64MiB", checkpoint=place, save_seconds=0)
     assert found.s.tobytes() == whole.s.tobytes()
     assert found.Vh.tobytes() == whole.Vh.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [False, True])
+def test_rows_are_projected_as_they_are_with_their_zeros(tmp_path, kind, scale):
+    A = counts(kind=kind)
+    path, new = str(stored(A, tmp_path / "a.zarr")), counts(seed=9, kind=kind)
+    found = result_of(path, streamsvd.pca, scale=scale)
+    dense = new.toarray()
+    place = str(stored(new, tmp_path / "new.zarr"))
+    scores, likely = found.transform(place), found.score_samples(place)
+    eps = 1e-4 if kind == "float32" else 1e-10
+    np.testing.assert_allclose(scores, found.transform(dense), atol=eps * np.abs(scores).max())
+    np.testing.assert_allclose(likely, found.score_samples(dense), rtol=1e-9)
+    written = found.transform(place, out=tmp_path / "scores.zarr", memory="64MiB")
+    assert np.asarray(written).tobytes() == scores.tobytes()
+    new.data[33] = np.nan
+    row = int(np.searchsorted(new.indptr, 33, side="right")) - 1
+    with pytest.raises(NonFiniteError, match=f"row {row}, column {new.indices[33]}"):
+        found.transform(new)

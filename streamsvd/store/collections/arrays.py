@@ -23,12 +23,6 @@ from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
 Array = npt.NDArray[Any]
 
 
-SPARSE_REMEDY = (
-    "Members of a collection are stored as dense factors and residuals, which have no zeros left out: factorise it by itself, with "
-    "svd, or pass it with its zeros, block.toarray(), if that is small."
-)
-
-
 class StoredArray(Protocol):
     """An address of an array of any number of dimensions; small, picklable, of no data but what is in memory."""
 

@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.foreign import check_file_kind, check_object, foreign_advice
+from streamsvd.checks.foreign import (
+    check_file_kind,
+    check_object,
+    is_sparse_object,
+    member_remedy,
+)
 from streamsvd.checks.masks import as_array, block_dtype
 from streamsvd.checks.paths import PathOrUrl, local_path
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import is_sparse
 from streamsvd.store.collections.arrays import (
-    SPARSE_REMEDY,
     ArrayInChunks,
     ArrayInFile,
     ArrayInMemory,
@@ -235,9 +239,9 @@ def _refuse_sparse(value: Any, name: str) -> None:
     SpecError
         It names the matrix, and what to do.
     """
-    words = foreign_advice(value)
-    if is_sparse(value) or (words is not None and words[0] == "sparse"):
-        raise SpecError(f"{name} is sparse ({type(value).__qualname__}). {SPARSE_REMEDY}")
+    if is_sparse(value) or is_sparse_object(value):
+        remedy = member_remedy(value.shape, value.dtype.itemsize)
+        raise SpecError(f"{name} is sparse ({type(value).__qualname__}). {remedy}")
 
 
 def _single_array(name: str, value: Any, missing: str) -> tuple[StoredArray, Remarks]:
