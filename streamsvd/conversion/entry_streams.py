@@ -66,7 +66,7 @@ class RowRun:
     position: Position
 
 
-class OutOfOrder(Exception):  # noqa: N818 - it ends a way, and no run
+class OutOfOrder(Exception):
     """A row came again after others."""
 
 

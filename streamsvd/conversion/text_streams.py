@@ -18,7 +18,6 @@ from streamsvd.labels import Labels
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.tables.csv_table import CsvTable, csv_blocks, open_csv_table
 from streamsvd.store.sources.tables.matrix_market import (
-    MatrixMarket,
     market_pieces,
     open_matrix_market,
 )
