@@ -14,6 +14,7 @@ _HOMES = {
     "column_weights": "streamsvd.engine.transforms",
     "detrend": "streamsvd.engine.transforms",
     "convert": "streamsvd.conversion.convert",
+    "transpose": "streamsvd.conversion.convert",
     "ConvertedArray": "streamsvd.conversion.convert",
     "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
@@ -31,6 +32,10 @@ _HOMES = {
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
+    "embed": "streamsvd.graphs.verb",
+    "Embedding": "streamsvd.graphs.result",
+    "GraphEigenvectors": "streamsvd.graphs.result",
+    "graph_eigenvectors": "streamsvd.graphs.eigenvectors",
     "top_eigenvectors": "streamsvd.streams.verb",
     "TopEigenvectorStream": "streamsvd.streams.stream",
     "TopEigenvectorsResult": "streamsvd.streams.result",
@@ -97,7 +102,7 @@ if TYPE_CHECKING:
     from streamsvd.collections.mathematics import MergeStep
     from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
     from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
-    from streamsvd.conversion.convert import ConvertedArray, convert
+    from streamsvd.conversion.convert import ConvertedArray, convert, transpose
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.engine.steps import apply_steps
@@ -127,6 +132,9 @@ if TYPE_CHECKING:
     from streamsvd.factor.rotation_result import Rotation
     from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
+    from streamsvd.graphs.eigenvectors import graph_eigenvectors
+    from streamsvd.graphs.result import Embedding, GraphEigenvectors
+    from streamsvd.graphs.verb import embed
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
@@ -160,6 +168,8 @@ __all__ = [
     "ConflictError",
     "ConvertedArray",
     "CorruptChunkError",
+    "Embedding",
+    "GraphEigenvectors",
     "IncrementalSVD",
     "Info",
     "KernelRidgeResult",
@@ -199,7 +209,9 @@ __all__ = [
     "decompress",
     "detrend",
     "effective_sample_size",
+    "embed",
     "export_model",
+    "graph_eigenvectors",
     "second_moment_factor",
     "kernel_ridge",
     "load",
@@ -222,6 +234,7 @@ __all__ = [
     "shuffle",
     "svd",
     "top_eigenvectors",
+    "transpose",
     "update",
     "verify",
 ]

@@ -65,6 +65,7 @@ VERBS = {
         _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
+        _verb("embed", "graphs", "verb", "EmbedOptions", "embed"),
         _verb("cluster", "collections", "cluster", "ClusterOptions", "cluster"),
         _verb("compress", "collections", "compression", "CompressionOptions", "compress"),
         _verb("rate_curve", "collections", "rates", "RateOptions", "rates"),

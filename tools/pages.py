@@ -38,6 +38,7 @@ FAMILIES = {
     "streams": "Streams",
     "kernels": "Kernels",
     "rows": "Rows",
+    "graphs": "Graphs",
     "collections": "Collections",
     "estimators": "Estimators",
     "xarray": "Fields of xarray",

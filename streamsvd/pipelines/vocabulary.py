@@ -26,6 +26,7 @@ INPUTS: Mapping[str, Mapping[str, str]] = {
     "kernel_ridge": {"X": "source", "y": "y"},
     "sample_rows": {"A": "source"},
     "lstsq": {"A": "source", "b": "b"},
+    "embed": {"A": "source"},
     "cluster": {"collection": "source"},
     "compress": {"collection": "source"},
     "rate_curve": {"collection": "source"},
@@ -50,6 +51,7 @@ _OWN: Mapping[str, frozenset[str]] = {
     "kernel_ridge": frozenset({"error", "residual", "rmse"}),
     "sample_rows": frozenset({"error"}),
     "lstsq": frozenset({"error", "residual"}),
+    "embed": frozenset(),
     **dict.fromkeys(COLLECTIONS, frozenset({"error", "ratio"})),
 }
 QUANTITIES: Mapping[str, frozenset[str]] = {

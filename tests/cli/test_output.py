@@ -37,6 +37,8 @@ LINES = {
     "krr": "krr fit a.npy --y y.npy --n-centres 4 --out k.npz --quiet",
     "sample": "sample a.npy --size 5 --quiet",
     "lstsq": "lstsq a.npy --b y.npy --quiet",
+    "embed": "embed g.npy --dim 3 --out embedded --quiet",
+    "eigenvectors": "eigenvectors g.npy --rank 2 --quiet",
     "cluster": "cluster many --quiet",
     "compress": "compress many --out packed --quiet",
     "rates": "rates many --quiet",
@@ -65,6 +67,7 @@ def kept(tmp_path_factory):
     np.save(root / "a.npy", A)
     np.save(root / "counts.npy", rng.poisson(3.0, (40, 6)))
     np.save(root / "b.npy", A[:30])
+    np.save(root / "g.npy", np.abs(A @ A.T))
     np.save(root / "y.npy", A[:, 0])
     (root / "many").mkdir()
     for name in "xyz":

@@ -9,7 +9,7 @@ import tempfile
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import zarr
+from scipy import sparse
 from zarr.storage import MemoryStore
 
 import streamsvd
+from streamsvd.store.sources.sparse.in_memory import ScipySource
 from streamsvd.verbs import RESULT_VERBS, VERBS, Verb
 from tests.matrices import Rows
 
@@ -131,11 +133,39 @@ def counts(A: Matrix) -> Matrix:
     return np.floor(4 * np.exp(np.kron(np.abs(A), times))).astype(A.dtype)
 
 
+NODES = 1500
+
+
+def graph(A: Matrix) -> sparse.csr_array:
+    """A graph of the same numbers: edges between rows that are near one another, and their products as weights."""
+    i = np.repeat(np.arange(NODES), 6)
+    j = (i + np.tile([1, 2, 3, 40, 400, 777], NODES)) % NODES
+    weights = np.abs(np.einsum("ij,ij->i", A[i], A[j]))
+    there = sparse.csr_array((weights, (i, j)), shape=(NODES, NODES))
+    return (there + there.T).tocsr()
+
+
+class UnreadableGraph(ScipySource):
+    """The same as far as it may be known without reading: where rows begin, and none of its edges."""
+
+    @classmethod
+    def of(cls) -> UnreadableGraph:
+        """Of the numbers of the laws."""
+        known = streamsvd.open(graph(matrix()))
+        return cls(*(getattr(known, f.name) for f in fields(known)))
+
+    def read_sparse(self, run: slice, /) -> Any:
+        raise AssertionError(f"rows {run} were read")
+
+    read = read_sparse
+
+
 MATRIX = Kind(lambda A: Rows(A, CHUNK), Unreadable, lambda i, j: f"at row {i}, column {j}", M)
 COUNTS = Kind(lambda A: Rows(counts(A), CHUNK), UnreadableCounts, lambda i, j: "", M)
 COLLECTION = Kind(
     parts, unreadable_parts, lambda i, j: f"at row {j}, column {i % PART} .*p{i // PART:02d}", N
 )
+GRAPH = Kind(graph, UnreadableGraph.of, lambda i, j: "", NODES)
 COMPRESSED = Kind(compressed, unreadable_compressed, lambda i, j: "", N)
 
 
@@ -410,6 +440,11 @@ class Updated:
         return cls(streamsvd.Model.open(path).as_svd(), report.options, report.info)
 
 
+def written_vectors(A: Any, **options: Any) -> Any:
+    """Vectors that were written."""
+    return streamsvd.embed(A, out=new_place(), **options)
+
+
 def bases(result: Any) -> Matrix:
     """All that is shared in a clustering, one after another."""
     return np.concatenate([np.ravel(c.basis) for c in result.clusters])
@@ -437,6 +472,14 @@ STREAM = {
     "device": AT_HOME,
     "row_weights": STREAM_WEIGHTS,
     "column_weights": STREAM_WEIGHTS,
+}
+OF_GRAPHS = {
+    "checkpoint": "Columns that are done are in memory, or in what is written: it begins anew.",
+    "mask": "A column is a node too: leave nodes out of rows and columns before.",
+    "nonfinite": "A weight that is missing is an error that names the edge: leave the edge out.",
+    "device": "Sparse rows are multiplied on the host.",
+    "row_weights": "Multiply the weights of edges before.",
+    "column_weights": "Nodes count less by their degrees, as beta says; multiply the weights of edges before.",
 }
 KERNEL_WEIGHTS = "A kernel compares rows as they are: multiply the columns before."
 POINTS = {
@@ -665,6 +708,21 @@ CONTRACTS = (
         exact=("forward_error",),
         options={"method": "sketch"},
         inputs=lambda A: (A, target(A)),
+    ),
+    Contract(
+        name="embed",
+        kind=GRAPH,
+        arrays={"vectors": None},
+        options={"dim": 20, "step": "transition"},
+        lacks=OF_GRAPHS,
+    ),
+    Contract(
+        name="embed",
+        kind=GRAPH,
+        call=written_vectors,
+        arrays={"vectors": None},
+        options={"dim": 20, "normalize": True, "step": "adjacency"},
+        lacks={"plan": "It is of what is written."},
     ),
     Contract(
         name="cluster",

@@ -39,6 +39,8 @@ def verification() -> Any:
         return streamsvd.verify(streamsvd.svd(A, 3).save(Path(folder) / "svd"), A)
 
 
+GRAPH = np.abs(A[:40] @ A[:40].T)
+
 MAKERS: dict[str, list[Callable[[], Any]]] = {
     "svd": [
         lambda: streamsvd.svd(A, 3, u=True),
@@ -73,6 +75,11 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
         lambda: streamsvd.top_eigenvectors(A, 2, seed=4),
         lambda: streamsvd.top_eigenvectors(iter([A[:150], A[150:]]), 1, n_rows=300, mask=MASK),
     ],
+    "embed": [
+        lambda: streamsvd.embed(GRAPH, 6, seed=2),
+        lambda: streamsvd.embed(GRAPH, 4, step_weights=(0, 1), step="adjacency", normalize=True, precision="double"),
+    ],
+    "eigenvectors": [lambda: streamsvd.graph_eigenvectors(GRAPH, 3)],
     "cluster": [lambda: streamsvd.cluster(BLOCKS, 0.1), lambda: streamsvd.cluster(BLOCKS, 0.01, mode="block")],
     "rate_curve": [lambda: streamsvd.rate_curve(BLOCKS, [0.1, 0.3])],
     "verify": [lambda: verification()],
@@ -238,7 +245,7 @@ def test_every_damaged_array_is_named(kind, i, way, tmp_path):
         else:
             file.write_bytes({"flipped": flipped, "short": data[:-1], "empty": b""}[way])
         name = file.relative_to(place).parts[0]
-        is_lazy = name == "U" or (kind, name) == ("rotate", "scores")
+        is_lazy = name == "U" or (kind, name) in {("rotate", "scores"), ("embed", "vectors")}
         if is_lazy and way != "gone":  # it is read where it is used
             lazy = getattr(streamsvd.load(place), name)
             for select in WAYS_TO_SELECT:

@@ -14,6 +14,7 @@ from streamsvd.collections.result import ClusterResult
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.rotation_result import Rotation
+from streamsvd.graphs.result import Embedding, GraphEigenvectors
 from streamsvd.info import Info
 from streamsvd.kernels.nystrom import NystromResult
 from streamsvd.kernels.ridge import KernelRidgeResult
@@ -25,6 +26,7 @@ from streamsvd.report.results.cells import cells_page
 from streamsvd.report.results.collections import cluster_page, compressed_page, rates_page
 from streamsvd.report.results.costs import cost_section
 from streamsvd.report.results.factorisations import svd_page, verify_page
+from streamsvd.report.results.graphs import eigenvectors_page, embedding_page
 from streamsvd.report.results.kernels import nystrom_page, ridge_page
 from streamsvd.report.results.models import model_page
 from streamsvd.report.results.origins import ResultOrigin
@@ -53,6 +55,8 @@ PAGES: dict[type, Callable[[Any, ResultOrigin], Page]] = {
     KernelRidgeResult: ridge_page,
     LeastSquaresResult: least_squares_page,
     RowSample: sample_page,
+    Embedding: embedding_page,
+    GraphEigenvectors: eigenvectors_page,
     ClusterResult: cluster_page,
     CompressedCollection: compressed_page,
     RateCurve: rates_page,

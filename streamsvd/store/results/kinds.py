@@ -18,6 +18,8 @@ RESULT_HOMES = {
     "cluster": "streamsvd.collections.result:ClusterResult",
     "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
+    "embed": "streamsvd.graphs.result:Embedding",
+    "eigenvectors": "streamsvd.graphs.result:GraphEigenvectors",
     "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
     "verify": "streamsvd.models.verify:Verification",
 }

@@ -56,6 +56,12 @@ class OffsetTable:
         run = read_vector(offsets, start, min(start + self.step, self.length) + 1)
         return start + int(np.searchsorted(run, entry, side="right")) - 1
 
+    def last_within(self, start: int, stop: int, entries: int) -> int:
+        """The last row up to which a run from a row on, at most to ``stop``, has at most so many entries, as far as is known."""
+        first = int(self.kept[start // self.step])  # what lies before the run is counted too
+        at = int(np.searchsorted(self.kept, first + entries, side="right")) - 1
+        return max(start, min(stop, at * self.step))
+
     @classmethod
     def of(cls, offsets: npt.NDArray[Any], name: str, side: str = "row") -> OffsetTable:
         """Of all offsets, which are in memory.
