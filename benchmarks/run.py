@@ -41,11 +41,8 @@ MODULES = {
     "W1": "cluster_simulation",
     "I1": "conversion",
     "Z1": "sparse_pass",
-<<<<<<< HEAD
     "Z2": "cells",
-=======
     "G1": "node_embeddings",
->>>>>>> h-graphs
     "O1": "object_store",
     "S1": "streams",
     "S2": "sweep_start",

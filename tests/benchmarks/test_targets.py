@@ -50,11 +50,8 @@ SMALLEST = {
     "P1": lambda: shared_read.table("small", 1),
     "W1": lambda: cluster_simulation.table("small", 2),
     "Z1": lambda: sparse_pass.table("small", 1),
-<<<<<<< HEAD
     "Z2": lambda: cells.table("small", 1),
-=======
     "G1": lambda: node_embeddings.table("small", 1),
->>>>>>> h-graphs
     "I1": lambda: conversion.table("small", 1),
     "O1": lambda: object_store.table("small", 1),
     "S1": lambda: streams.table("small", 1),
