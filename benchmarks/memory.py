@@ -53,6 +53,8 @@ class Case:
         As in `benchmarks.ours`.
     options
         Of `benchmarks.ours`, as on its command line.
+    density
+        Share of the entries that are stored, where ``codec`` is ``"csr"`` or ``"csc"``: a group as AnnData writes it.
     """
 
     shape: tuple[int, int]
@@ -63,6 +65,7 @@ class Case:
     nans: float = 0.0
     through: str = "path"
     options: tuple[str, ...] = field(default=("--rank=10",))
+    density: float = 1.0
 
     def __str__(self) -> str:
         cut = "x".join(map(str, self.chunks)) + ("" if self.shards is None else " sharded")
@@ -83,6 +86,8 @@ _COMPRESSORS = {
 def write(case: Case, path: Path) -> Path:
     """The matrix of a case: low rank and noise, a panel at a time; values do not matter to memory."""
     m, n = case.shape
+    if case.codec in ("csr", "csc"):
+        return write_compressed(case, path.with_suffix(".zarr"))
     path = path.with_suffix(".npy" if case.codec == "npy" else ".zarr")
     out: Any
     if case.codec == "npy":
@@ -113,6 +118,37 @@ def write(case: Case, path: Path) -> Path:
         if np.dtype(case.dtype).kind in "iu":
             X = np.abs(15 * X) if np.dtype(case.dtype).kind == "u" else 15 * X
         out[start : start + rows] = X.astype(case.dtype)
+    return path
+
+
+def write_compressed(case: Case, path: Path) -> Path:
+    """A sparse matrix of counts, its rows (of CSC: columns) a few thousand at a time; popular columns are fuller."""
+    along, width = case.shape if case.codec == "csr" else case.shape[::-1]
+    each = max(1, round(case.density * width))
+    group = zarr.create_group(path, attributes={
+        "encoding-type": f"{case.codec}_matrix", "encoding-version": "0.1.0", "shape": list(case.shape),
+    })  # fmt: skip
+    chunk = min(along * each, case.chunks[0])
+    parts = {
+        name: group.create_array(
+            name, shape=(size,), chunks=(min(size, chunk),), dtype=kind,
+            compressors=ZstdCodec(level=1), config={"write_empty_chunks": True},
+        )
+        for name, size, kind in (
+            ("data", along * each, case.dtype), ("indices", along * each, "int32"), ("indptr", along + 1, "int64"),
+        )
+    }  # fmt: skip
+    parts["indptr"][:] = np.arange(along + 1) * each
+    rng = np.random.default_rng(0)
+    step = max(1, chunk // each)
+    for start in range(0, along, step):
+        rows = min(step, along - start)
+        place = slice(start * each, (start + rows) * each)
+        gaps = width // each
+        first = np.arange(each) * gaps
+        indices = first[None, :] + (gaps * rng.random((rows, each)) ** 3).astype(np.int32)
+        parts["indices"][place] = np.minimum(indices, width - 1).ravel()
+        parts["data"][place] = rng.integers(1, 9, rows * each).astype(case.dtype)
     return path
 
 

@@ -40,6 +40,8 @@ MODULES = {
     "P1": "shared_read",
     "W1": "cluster_simulation",
     "I1": "conversion",
+    "Z1": "sparse_pass",
+    "Z2": "cells",
     "O1": "object_store",
     "S1": "streams",
     "S2": "sweep_start",

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "open": "streamsvd.engine.opening",
     "anomalies": "streamsvd.engine.transforms",
+    "apply_steps": "streamsvd.engine.steps",
     "column_weights": "streamsvd.engine.transforms",
     "detrend": "streamsvd.engine.transforms",
     "convert": "streamsvd.conversion.convert",
@@ -31,6 +32,10 @@ _HOMES = {
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
+    "embed": "streamsvd.graphs.verb",
+    "Embedding": "streamsvd.graphs.result",
+    "GraphEigenvectors": "streamsvd.graphs.result",
+    "graph_eigenvectors": "streamsvd.graphs.eigenvectors",
     "top_eigenvectors": "streamsvd.streams.verb",
     "TopEigenvectorStream": "streamsvd.streams.stream",
     "TopEigenvectorsResult": "streamsvd.streams.result",
@@ -63,6 +68,8 @@ _HOMES = {
     "plan_pca": "streamsvd.factor.pca",
     "svd": "streamsvd.factor.svd",
     "pca": "streamsvd.factor.pca",
+    "cells": "streamsvd.single_cell.verb",
+    "CellsResult": "streamsvd.single_cell.result",
     "rotate": "streamsvd.factor.rotation",
     "Rotation": "streamsvd.factor.rotation_result",
     "effective_sample_size": "streamsvd.factor.sampling",
@@ -98,6 +105,7 @@ if TYPE_CHECKING:
     from streamsvd.conversion.convert import ConvertedArray, convert, transpose
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
+    from streamsvd.engine.steps import apply_steps
     from streamsvd.engine.transforms import anomalies, column_weights, detrend
     from streamsvd.errors import (
         AccessError,
@@ -124,6 +132,9 @@ if TYPE_CHECKING:
     from streamsvd.factor.rotation_result import Rotation
     from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
+    from streamsvd.graphs.eigenvectors import graph_eigenvectors
+    from streamsvd.graphs.result import Embedding, GraphEigenvectors
+    from streamsvd.graphs.verb import embed
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
@@ -134,6 +145,8 @@ if TYPE_CHECKING:
     from streamsvd.report.plotting import plot
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
+    from streamsvd.single_cell.result import CellsResult
+    from streamsvd.single_cell.verb import cells
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
     from streamsvd.streams.mathematics import StreamCertificate
@@ -147,6 +160,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessError",
     "BudgetError",
+    "CellsResult",
     "Certificate",
     "ClusterResult",
     "CompressedCollection",
@@ -154,6 +168,8 @@ __all__ = [
     "ConflictError",
     "ConvertedArray",
     "CorruptChunkError",
+    "Embedding",
+    "GraphEigenvectors",
     "IncrementalSVD",
     "Info",
     "KernelRidgeResult",
@@ -184,6 +200,8 @@ __all__ = [
     "TopEigenvectorStream",
     "UpdateReport",
     "anomalies",
+    "apply_steps",
+    "cells",
     "cluster",
     "column_weights",
     "compress",
@@ -191,7 +209,9 @@ __all__ = [
     "decompress",
     "detrend",
     "effective_sample_size",
+    "embed",
     "export_model",
+    "graph_eigenvectors",
     "second_moment_factor",
     "kernel_ridge",
     "load",

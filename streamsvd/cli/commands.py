@@ -12,10 +12,12 @@ HEADINGS = {
     "Look": ("info", "plan", "report", "plot", "demo"),
     "Convert": ("convert", "transpose"),
     "Factorise": ("svd", "pca", "rotate", "project", "reconstruct"),
+    "Cells": ("cells",),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),
     "Rows": ("sample", "lstsq"),
+    "Graphs": ("embed", "eigenvectors"),
     "Collections": ("cluster", "compress", "rates", "decompress"),
     "Pipelines": ("run", "serve", "runs", "check", "publish"),
 }

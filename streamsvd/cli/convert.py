@@ -149,6 +149,7 @@ def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
         or missing != "error"
         or asked.of_rows
         or asked.weights
+        or asked.steps
     ):
         raise click.UsageError(
             f"{table} is text: it is converted as it is. Leave out what is asked of its rows and columns, and ask it of the array "

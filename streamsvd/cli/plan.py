@@ -174,6 +174,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
     from streamsvd.cli.sources import (
         fit_note,
         is_weighted_as_read,
+        layer_variable,
         open_for_model,
         open_source,
     )
@@ -186,11 +187,12 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         else:
             names = ("variable", "rows", "missing")
             place = {name: given.pop(name) for name in ("source", *names)}
+            place["variable"] = layer_variable(place["variable"], given.pop("layer", None))
             if "model" in given:
                 A, given = open_for_model(given["model"], given, **place)
             else:
                 weighs = "result" not in given or is_weighted_as_read(given["result"])
-                A = open_source(**place, weighs=weighs)
+                A = open_source(**place, weighs=weighs, kept=given.get("result"))
         kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
         given = {
             INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value

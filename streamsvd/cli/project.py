@@ -56,10 +56,12 @@ def command(
     )
     from streamsvd.engine.schedulers import use_scheduler
 
-    require_reference("a projection")
     found = load_factorisation(result)
+    require_reference("a projection", found.row_steps)
     with use_scheduler(scheduler, workers):
-        A = open_source(source, variable, rows, missing, weighs=is_weighted_as_read(result))
+        A = open_source(
+            source, variable, rows, missing, weighs=is_weighted_as_read(result), kept=result
+        )
         with watching(A.nbytes, quiet=quiet) as watch:
             method = found.residual if residual else found.transform
             array = method(

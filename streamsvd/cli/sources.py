@@ -1,12 +1,12 @@
 """The matrix that a command reads: opened, and transformed as its options say.
 
-``--anomalies``, ``--detrend``, ``--reference``, ``--times`` and ``--weights`` belong to the source, as ``--variable`` does, and so do
+``--steps``, ``--anomalies``, ``--detrend``, ``--reference``, ``--times`` and ``--weights`` belong to the source, as ``--variable`` does, and so do
 ``--missing-value``, ``--dtype``, ``--shape`` and ``--byte-offset``: every verb has them, and none is given them as an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,11 +14,13 @@ import click
 
 if TYPE_CHECKING:
     from streamsvd.engine.row_labels import RowTransform
+    from streamsvd.numerics.row_steps import RowStep
+    from streamsvd.numerics.step_records import RowStepRecord
     from streamsvd.protocols import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 _META, _NUMBERS = "streamsvd.transform", "streamsvd.numbers"
-NAMES = ("anomalies", "detrend", "reference", "times", "weights")
+NAMES = ("steps", "anomalies", "detrend", "reference", "times", "weights")
 """Options of a source that say what is done to it."""
 
 
@@ -91,6 +93,10 @@ def transforms(function: F) -> F:
             "--anomalies", "--anomaly", metavar="FIELDS", expose_value=False, callback=_keep,
             help="Take means of month, season, dayofyear or hour away, or of several: month,hour; one pass more.",
         ),
+        click.option(
+            "--steps", metavar="STEPS", expose_value=False, callback=_keep,
+            help="Before that, of each row: normalize=1e4,log1p or others, in this order; one pass more where they count.",
+        ),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -106,10 +112,13 @@ class AskedTransform:
         Of its rows; None for nothing.
     weights
         Of its columns; None for none.
+    steps
+        Of each row, before these; empty for none.
     """
 
     of_rows: RowTransform | None
     weights: str | dict[str, str] | None
+    steps: tuple[RowStep, ...] = ()
 
 
 def asked_transform() -> AskedTransform:
@@ -124,13 +133,14 @@ def asked_transform() -> AskedTransform:
     by = tuple(part.strip() for part in (said.get("anomalies") or "").split(",") if part.strip())
     reference, times = said.get("reference"), said.get("times")
     weights = _weights(said.get("weights") or ())
+    steps = _steps(said.get("steps"))
     if not by and not said.get("detrend"):
         for name, value in (("reference", reference), ("times", times)):
             if value is not None:
                 raise click.UsageError(
                     f"--{name} belongs to --anomalies and --detrend. Pass one of them, or leave it out."
                 )
-        return AskedTransform(None, weights)
+        return AskedTransform(None, weights, steps)
     from streamsvd.engine.row_labels import RowTransform
 
     period = None
@@ -138,8 +148,20 @@ def asked_transform() -> AskedTransform:
         first, cut, last = (part.strip() for part in reference.partition(","))
         period = (first, last if cut else first)
     return AskedTransform(
-        RowTransform(by, times, bool(said.get("detrend")), times, period), weights
+        RowTransform(by, times, bool(said.get("detrend")), times, period), weights, steps
     )
+
+
+def _steps(given: str | None) -> tuple[RowStep, ...]:
+    """``"normalize=1e4,log1p"`` as steps."""
+    if given is None:
+        return ()
+    from streamsvd.numerics.row_steps import parse_steps
+
+    found = parse_steps(given)
+    if not found:
+        raise click.UsageError("--steps names none. Pass steps such as normalize=1e4,log1p.")
+    return found
 
 
 def _weights(given: tuple[str, ...]) -> str | dict[str, str] | None:
@@ -159,9 +181,15 @@ def _weights(given: tuple[str, ...]) -> str | dict[str, str] | None:
 
 
 def open_source(
-    source: str, variable: str | None, rows: Any, missing: str, *, weighs: bool = True
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    *,
+    weighs: bool = True,
+    kept: str | None = None,
 ) -> Source:
-    """The matrix that a command reads, as its options transform it; means that are subtracted are found by `fit_source`.
+    """The matrix that a command reads, as its options transform it; what is counted or subtracted is found by `fit_source`.
 
     Parameters
     ----------
@@ -169,12 +197,19 @@ def open_source(
         As `streamsvd.open`.
     weighs
         Whether columns are multiplied by their weights; not where a verb is given them, by `option_weights`, or a result has them.
+    kept
+        Where a result or a model is whose steps are asked for again: with what was counted for that.
     """
     from streamsvd.engine.opening import open as open_matrix
 
     numbers = click.get_current_context().meta.get(_NUMBERS, {})
     A = open_matrix(source, variable=variable, rows=rows, missing=missing, **numbers)
     asked = asked_transform()
+    if asked.steps:
+        from streamsvd.engine.steps import same_steps, wait_for_counts
+
+        known = None if kept is None else _kept_steps(kept)
+        A = wait_for_counts(A, same_steps(asked.steps, known) if known else asked.steps)
     if asked.of_rows is None and (asked.weights is None or not weighs):
         return A
     from streamsvd.engine.row_labels import label_rows
@@ -188,11 +223,33 @@ def open_source(
     return replace(subtract_climatology(A, labels, Climatology.unread(labels)), factors=factors)
 
 
+def _kept_steps(kept: Any) -> tuple[RowStepRecord, ...]:
+    """Steps of the rows of what is kept there; none where nothing is yet."""
+    from pathlib import Path
+
+    from streamsvd.models import Model
+    from streamsvd.store.explanations import path_exists
+    from streamsvd.store.objects import objects_at
+    from streamsvd.store.versions import is_model
+
+    if is_model(objects_at(kept)):
+        return Model.open(kept).row_steps
+    if not path_exists(Path(kept)):
+        return ()
+    from streamsvd.cli.results import load_factorisation
+
+    found: tuple[RowStepRecord, ...] = getattr(load_factorisation(kept), "row_steps", ())
+    return found
+
+
 def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
-    """The same with the means that are subtracted: one pass, where any are."""
+    """The same with what its steps count, and the means that are subtracted: a pass for each, where there are any."""
+    from streamsvd.engine.events import ignore_event
+    from streamsvd.engine.steps import counted_source
+
+    A = counted_source(A, memory, watch or ignore_event)
     if getattr(A, "row_labels", None) is None:
         return A
-    from streamsvd.engine.events import ignore_event
     from streamsvd.engine.row_labels import label_rows
     from streamsvd.engine.transforms import fit_climatology, subtract_climatology
 
@@ -201,6 +258,21 @@ def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
     labels = label_rows(A.whole, asked)
     found = fit_climatology(A.whole, labels, memory, watch or ignore_event)
     return replace(subtract_climatology(A.whole, labels, found), factors=A.factors)
+
+
+def layer_variable(variable: str | None, layer: str | None) -> str | None:
+    """The name of the matrix of a layer of AnnData, where one is said.
+
+    Raises
+    ------
+    UsageError
+        If a matrix is said twice.
+    """
+    if layer is None:
+        return variable
+    if variable is not None:
+        raise click.UsageError("--layer and --variable both say which matrix. Pass one of them.")
+    return f"layers/{layer}"
 
 
 def option_weights(A: Source, given: dict[str, Any]) -> dict[str, Any]:
@@ -253,15 +325,18 @@ def open_for_model(
     """
     weighs, arrive = asked_transform().weights is not None, given.get("axis") == "columns"
     as_read = weighs and (arrive or is_weighted_as_read(model))
-    A = open_source(source, variable, rows, missing, weighs=as_read)
+    A = open_source(source, variable, rows, missing, weighs=as_read, kept=model)
     return A, given if as_read else option_weights(A, given)
 
 
 def fit_note(A: Any, memory: Any) -> str:
-    """What a plan says of the pass that finds means; empty where there is none."""
-    if getattr(A, "row_labels", None) is None:
-        return ""
+    """What a plan says of the passes that count for steps and find means; empty where there is none."""
     from streamsvd.engine.memory import show_bytes
+    from streamsvd.engine.steps import count_note
+
+    before = count_note(A, memory)
+    if getattr(A, "row_labels", None) is None:
+        return before
     from streamsvd.engine.row_fits import schedule_fit
     from streamsvd.engine.row_labels import label_rows
     from streamsvd.engine.transforms import fit_request
@@ -270,22 +345,36 @@ def fit_note(A: Any, memory: Any) -> str:
     assert asked is not None
     request = fit_request(A.whole, label_rows(A.whole, asked))
     schedule = schedule_fit(request, memory)
+    also = before and f"{before}; then "
     return (
-        f"before it one pass over {show_bytes(schedule.pass_bytes)}, in {show_bytes(schedule.projected_bytes)}, for means of "
+        f"{also}{'' if also else 'before it '}one pass over {show_bytes(schedule.pass_bytes)}, in {show_bytes(schedule.projected_bytes)}, for means of "
         f"{request.n_groups:,} groups of rows"
     )
 
 
-def require_reference(what: str) -> None:
-    """Refuse means of rows that later runs would find otherwise.
+def require_reference(what: str, records: Sequence[RowStepRecord] | None = ()) -> None:
+    """Refuse means and counts of rows that later runs would find otherwise.
+
+    Parameters
+    ----------
+    what
+        What comes again.
+    records
+        Steps whose counts are known; None where they will be, because a model keeps those of its first rows.
 
     Raises
     ------
     UsageError
         It says what to pass.
     """
-    asked = asked_transform().of_rows
-    if asked is not None and asked.reference is None:
+    asked = asked_transform()
+    if asked.of_rows is not None and asked.of_rows.reference is None:
         raise click.UsageError(
             f"{what} comes again with other rows, whose means would be others. Pass --reference FIRST,LAST, so that they are the same."
+        )
+    counts = [step.text for step in asked.steps if step.need is not None]
+    if counts and records is not None and not records:
+        raise click.UsageError(
+            f"{what} comes again with other rows, whose counts for {', '.join(counts)} would be others. Pass steps that count nothing, "
+            "such as normalize=1e4."
         )

@@ -47,7 +47,7 @@ def command(
     from streamsvd.errors import StoreError
     from streamsvd.models import Model
 
-    require_reference("SOURCE")
+    require_reference("SOURCE", None)
     A, given = open_for_model(model, given, source, variable, rows, missing)
     try:
         with use_scheduler(scheduler, workers), watching(A.nbytes, quiet=quiet) as watch:

@@ -62,7 +62,9 @@ def command(
     if source is None or not sound:
         return 0 if sound else FAILED
     with use_scheduler(scheduler, workers):
-        A = open_source(source, variable, rows, missing, weighs=is_weighted_as_read(result))
+        A = open_source(
+            source, variable, rows, missing, weighs=is_weighted_as_read(result), kept=result
+        )
         with watching(A.nbytes, quiet=quiet) as watch:
             found = verify(
                 result,

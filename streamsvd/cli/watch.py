@@ -64,7 +64,7 @@ def command(
     from streamsvd.errors import StoreError
     from streamsvd.models import Model
 
-    require_reference("SOURCE")
+    require_reference("SOURCE", None)
     done, failed = 0, False
     try:
         while True:

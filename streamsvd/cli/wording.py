@@ -25,7 +25,7 @@ def in_options(message: str) -> str:
     'Pass --overwrite, --nonfinite mean or --max-passes 20.'
     """
     names = _option_names()
-    text = re.sub(rf"(?<![\w-])({'|'.join(names)})={VALUE}", _option, message)
+    text = re.sub(rf"(?<![\w'-])({'|'.join(names)})={VALUE}", _option, message)
     long = "|".join(name for name in names if "_" in name)  # short ones are words of any sentence
     text = re.sub(rf"(?<![\w-])({long})\b", _flag, text)
     text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)

@@ -7,10 +7,12 @@ the budget and the scheduler; panels are whole blocks and depend on the budget.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import cast
 
 from streamsvd.numerics.blocks import Axis
+from streamsvd.protocols import Source, SparseSource, is_sparse
 
 SPANS = 8
 """Spans of a pass at least: enough to share, few enough that their sums stay small."""
@@ -52,6 +54,8 @@ class Layout:
         First and last row (exclusive) of each task.
     tile
         Columns read at once where a panel of whole rows does not fit; None otherwise.
+    stored
+        Where rows are read without their zeros: the most stored entries of a panel, and of a block. None where they are dense.
     even
         Whether blocks have the same height from the first row of a span on, whatever the chunks, so that they may begin in
         one panel and end in the next. Otherwise no block crosses the end of a panel.
@@ -66,6 +70,7 @@ class Layout:
     spans: tuple[tuple[int, int], ...]
     tile: int | None = None
     even: bool = False
+    stored: tuple[int, int] | None = None
 
     @property
     def grain(self) -> int:
@@ -104,9 +109,15 @@ class Layout:
             start = end
 
 
-def unit_rows(length: int, width: int, chunk: int, items: int = BLOCK_ITEMS) -> int:
+MOST_ROWS, MOST_STORED_ROWS = 8192, 1 << 16
+"""Rows of a block at most, with their zeros and without: each takes a row of products."""
+
+
+def unit_rows(
+    length: int, width: int, chunk: int, items: int = BLOCK_ITEMS, most: int = MOST_ROWS
+) -> int:
     """Rows of a block: near ``items / width``, few enough for every span, commensurate with the chunk."""
-    target = max(16, min(8192, items // max(width, 1), -(-length // LEAST_BLOCKS)))
+    target = max(16, min(most, items // max(width, 1), -(-length // LEAST_BLOCKS)))
     if chunk <= target:
         return chunk * (target // chunk)
     return -(-chunk // -(-chunk // target))
@@ -120,16 +131,65 @@ def cut_axis(
     *,
     items: int = BLOCK_ITEMS,
     spans: int = SPANS,
+    most_rows: int = MOST_ROWS,
 ) -> Layout:
     """Layout with spans of nearly equal numbers of grains, panels of one grain."""
     chunk = max(1, min(chunk, length))
-    unit = min(unit_rows(length, width, chunk, items), length)
+    unit = min(unit_rows(length, width, chunk, items, most_rows), length)
     grain = max(chunk, unit)
     grains = -(-length // grain)
     count = min(spans, grains)
     edges = [min(length, grain * round(i * grains / count)) for i in range(count + 1)]
     parts = tuple((a, b) for a, b in pairwise(edges) if a < b)
     return Layout(axis, length, width, chunk, unit, grain, parts)
+
+
+def with_stored_entries(layout: Layout, source: SparseSource) -> Layout:
+    """The same cut, of rows that are read without their zeros."""
+    most = source.most_entries
+    panel, unit = min(layout.panel, layout.length), min(layout.unit, layout.length)
+    return replace(layout, stored=(most(panel), most(unit)))
+
+
+SPARSE_DENSITY, SPARSE_DENSITY_DOUBLE = 0.08, 0.05
+"""Share of entries that are stored, below which sparse products are faster than dense ones, in single and double precision."""
+
+
+def has_few_entries(source: Source, axis: Axis, *, single: bool) -> bool:
+    """Whether a matrix is read without its zeros along an axis: where multiplying what is stored costs less than BLAS with all."""
+    if not is_sparse(source):
+        return False
+    found, (m, n) = cast(SparseSource, source), source.shape
+    border = SPARSE_DENSITY if single else SPARSE_DENSITY_DOUBLE
+    return found.sparse_axis == axis and found.entries < border * m * n
+
+
+def row_entries(source: SparseSource) -> int:
+    """Stored entries of a row (of CSC: a column), on average."""
+    return max(1, -(-source.entries // source.shape[0 if source.sparse_axis == "rows" else 1]))
+
+
+def index_bytes(source: SparseSource) -> int:
+    """Bytes of the index of a stored entry."""
+    return max(4, source.stored_bytes // max(1, source.entries) - source.dtype.itemsize)
+
+
+def cut_stored_axis(source: SparseSource, *, items: int, spans: int) -> Layout:
+    """Layout of rows that are read without their zeros: blocks of so many entries, about."""
+    m, n = source.shape
+    along = source.sparse_axis
+    length, width = (m, n) if along == "rows" else (n, m)
+    # products of a block are added to all columns, so that there are not many fewer rows
+    each, most = row_entries(source), max(MOST_STORED_ROWS, width // 4)
+    base = cut_axis(along, length, each, 1, items=items, spans=spans, most_rows=most)
+    return with_stored_entries(replace(base, width=width), source)
+
+
+def matrix_bytes(source: Source, layout: Layout) -> int:
+    """Decoded bytes of a matrix as it is read by a layout: with its zeros or without."""
+    if layout.stored is None:
+        return source.nbytes
+    return int(getattr(source, "stored_bytes"))  # noqa: B009  # a source of such a layout has it
 
 
 def span_count(length: int, nbytes: int) -> int:

@@ -87,6 +87,9 @@ class Sizes:
         Transients of one read.
     cached_bytes
         The whole matrix, where its panels stay in memory, in place of buffers that are used again; else 0.
+    index, row_entries
+        Where rows are read without their zeros: bytes of the index of an entry, and the entries of a row on average; else 0. What is
+        said of an entry is then meant of one that is stored.
     """
 
     block: int
@@ -100,6 +103,8 @@ class Sizes:
     entry: int
     read_bytes: int
     cached_bytes: int = 0
+    index: int = 0
+    row_entries: int = 0
 
 
 def space_columns(width: int, s: Sizes) -> int:
@@ -139,7 +144,7 @@ def packing_bytes(rows: int, inner: int, columns: int, item: int) -> int:
 
 def block_packing(layout: Layout, s: Sizes) -> int:
     """What one thread's BLAS packs of a block, along either of its sides; nothing where a device multiplies."""
-    if s.entry == 0:
+    if s.entry == 0 or layout.stored is not None:
         return 0
     unit, columns = min(layout.unit, layout.panel), layout.tile or layout.width
     return min(unit * columns, DEPTH * max(unit, columns)) * s.wide
@@ -174,7 +179,16 @@ def _panels(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
         longest = max(stop - start for start, stop in layout.spans)
     panel = min(layout.panel, longest)
     count = 2 if prefetch and longest > panel else 1
+    if layout.stored is not None:
+        return count * layout.stored[0] * (s.item + s.index) + 8 * count * panel
     return count * panel * (layout.tile or layout.width) * s.item
+
+
+def _block_bytes(layout: Layout, s: Sizes) -> int:
+    """What preparing a block takes; of one without its zeros, the part of a panel that it is, and the pilot besides."""
+    if layout.stored is not None:
+        return layout.stored[1] * (s.entry + s.item + s.index) + 2 * layout.width * s.wide
+    return min(layout.unit, layout.panel) * (layout.tile or layout.width) * s.entry
 
 
 def span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
@@ -183,10 +197,9 @@ def span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
     The thin blocks: the factor as sent, and the product that is added to the sums.
     """
     width = layout.width
-    columns = layout.tile or width
     thin = s.block + max(s.probes, s.pinned_vectors)
     unit = min(layout.unit, layout.panel)
-    block = unit * columns * s.entry + 2 * unit * thin * s.wide + block_packing(layout, s)
+    block = _block_bytes(layout, s) + 2 * unit * thin * s.wide + block_packing(layout, s)
     if layout.tile is not None:
         block += layout.panel * thin * s.wide
     return _panels(layout, s, prefetch=prefetch) + s.read_bytes + block + width * thin * 2 * s.wide
@@ -214,8 +227,7 @@ def written_bytes(layout: Layout, s: Sizes) -> int:
 def project_span_bytes(layout: Layout, s: Sizes, *, prefetch: bool, written: bool = True) -> int:
     """One span of the pass that makes ``U``: as ever, with its rows on their way out where they are ``written``."""
     width, unit = layout.width, min(layout.unit, layout.panel)
-    columns = layout.tile or width
-    block = unit * columns * s.entry + 5 * unit * s.rank * s.wide + block_packing(layout, s)
+    block = _block_bytes(layout, s) + 5 * unit * s.rank * s.wide + block_packing(layout, s)
     out = written_bytes(layout, s) if written else 0
     panels = _panels(layout, s, prefetch=prefetch)
     return panels + s.read_bytes + block + out + 2 * width * s.rank * s.wide
@@ -252,6 +264,8 @@ def factor_bytes(length: int, s: Sizes, *, cleaned: bool) -> int:
 
 def sample_row_bytes(width: int, s: Sizes) -> int:
     """One sampled row: as stored, and as multiplied where that is of another size and not in its place."""
+    if s.row_entries:
+        return s.row_entries * (s.item + s.index + s.narrow) + 8
     return width * (s.item + (s.narrow if s.narrow != s.item else 0))
 
 
@@ -263,5 +277,6 @@ def sample_fixed_bytes(width: int, s: Sizes, threads: int, readers: int, unit: i
     """The sample's thin blocks, the products of several threads, a block of ``unit`` rows that is prepared, readers."""
     thin = (5 + threads) * width * s.block * s.wide
     looked = 4 * max(PILOT_ITEMS, width) * s.wide
-    block = unit * width * s.entry + threads * unit * (width + s.block) * s.narrow
+    entries = unit * (s.row_entries or width)
+    block = entries * s.entry + threads * (entries + unit * s.block) * s.narrow
     return thin + readers * s.read_bytes + width * 8 * s.wide + max(looked, block)

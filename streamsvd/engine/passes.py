@@ -35,8 +35,8 @@ class Block:
     columns
         Which columns of the matrix these are.
     data
-        The entries on the device, in the type in which they are read: a dense array now; what else a store holds, such as
-        compressed sparse rows, comes under the same name with products of its own.
+        The entries on the device, in the type in which they are read: a dense array; or, where the layout says so, a ``csr_array`` of
+        what is stored, whose rows are columns of the matrix along columns.
     largest
         Largest modulus of an entry of the panel that the block is part of; None where nobody looked.
     """

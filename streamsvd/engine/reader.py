@@ -21,13 +21,13 @@ from streamsvd.checks.sizes import check_size
 from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.device import Device
-from streamsvd.engine.layout import Layout
+from streamsvd.engine.layout import Layout, matrix_bytes
 from streamsvd.engine.panel_cache import Panel, PanelCache
 from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task, TilePass
 from streamsvd.engine.threads import ThreadPool
 from streamsvd.errors import NonFiniteError, remedy_of
 from streamsvd.numerics.blocks import Axis
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class MatrixReader:
 
     def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
         """Decoded bytes of a pass over these spans: whole chunks, also where a part is wanted."""
-        layout, nbytes = self.layout, self.source.nbytes
+        layout, nbytes = self.layout, matrix_bytes(self.source, self.layout)
         if layout.tile is None or getattr(pass_, "two_sided", True):
             nbytes = int(nbytes * layout.amplification)
         return nbytes * sum(stop - start for start, stop in spans) // layout.length
@@ -90,7 +90,7 @@ class MatrixReader:
         if self.layout.tile is not None:
             self._run_tiles(cast(TilePass[S, P], pass_), state, span, device, task)
         else:
-            along = 0 if self.layout.axis == "rows" else 1
+            along = 0 if self.layout.axis == "rows" or self.layout.stored is not None else 1
             ends = None if getattr(pass_, "in_bands", False) else self._panel_ends(span)
             for block in self.blocks(span, device, task):
                 task.check()
@@ -120,6 +120,11 @@ class MatrixReader:
             yield from self._even(panels, span, device)
             return
         along_rows, whole = self.layout.axis == "rows", slice(0, self.layout.width)
+        if self.layout.stored is not None:
+            for start, panel, largest in panels:
+                for a, b in self.layout.blocks(start, start + panel.shape[0]):
+                    yield Block(a, whole, panel[a - start : b - start], largest)
+            return
         for start, panel, largest in panels:
             stop = start + panel.shape[0 if along_rows else 1]
             there = device.send(panel)
@@ -162,6 +167,9 @@ class MatrixReader:
     ) -> Iterator[tuple[int, npt.NDArray[Any], float | None]]:
         """Panels of a span with their first row and their largest entry; each reader thread stays one panel ahead."""
         layout, source, cache = self.layout, self.source, self.cache
+        if layout.stored is not None:
+            yield from self._sparse_panels(span, task)
+            return
         dtype = source.dtype
         longest = max(stop - start for start, stop in (*layout.spans, span))
         size = min(layout.panel, longest) * layout.width * dtype.itemsize
@@ -189,6 +197,27 @@ class MatrixReader:
             panel_buffers(slots if cache is None else 0, size, device.panel) as buffers,
             closing(read_ahead(runs, load, slots)) as panels,
         ):
+            for start, (panel, largest) in panels:
+                yield start, panel, largest
+
+    def _sparse_panels(self, span: Span, task: Task) -> Iterator[tuple[int, Any, float | None]]:
+        """The same of rows without their zeros, each in memory of its own."""
+        source, cache = cast(SparseSource, self.source), self.cache
+        runs = list(self.layout.panels(span))
+        ahead = self.prefetch and not self.is_cached(span)
+
+        def load(slot: int, start: int, stop: int) -> Panel:
+            del slot
+            task.check()
+            found = None if cache is None else cache.get((start, stop))
+            if found is None:
+                found = source.read_sparse(slice(start, stop)), None
+                if cache is not None:
+                    cache.put((start, stop), found)
+            return found
+
+        slots = min(1 + self.readers, len(runs)) if ahead else 1
+        with closing(read_ahead(runs, load, slots)) as panels:
             for start, (panel, largest) in panels:
                 yield start, panel, largest
 

@@ -119,7 +119,18 @@ def fit_climatology(
 def subtract_climatology(
     source: Source, rows: LabelledRows, climatology: Climatology
 ) -> AdjustedRows:
-    """A matrix without its climatology; not to be read before that is known."""
+    """A matrix without its climatology; not to be read before that is known.
+
+    Raises
+    ------
+    SpecError
+        If a row is of a group that is not fitted, or entries were rounded to single precision by steps before.
+    """
+    if getattr(source, "step_rounding", 0.0):
+        raise SpecError(
+            f"{source.name} was rounded to float32 by its steps, and differences of it would hide by how much. Take them with "
+            "apply_steps(A, steps, precise=True)."
+        )
     whole = None if climatology.fit is None else climatology
     labels = climatology.labels(rows, source.name)
     return AdjustedRows(source, labels, climatology.fit, climatology=whole)

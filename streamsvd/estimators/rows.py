@@ -32,6 +32,13 @@ class RowChecks:
 
     _verb = "svd"
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = (
+            getattr(self, "kernel", "") != "laplacian"
+        )  # which needs all columns
+        return tags
+
     def _check_rows(self, X: Any, *, reset: bool) -> Matrix:
         """Rows in memory as an array of float64 or float32, every entry finite.
 

@@ -282,6 +282,7 @@ def _assess(
         proved=proved,
         tol=options.width_tol,
         zero=stats.zero,
+        moved=stats.moved,
     )
     kept = replace(best, values=guesses)
     smallest = True

@@ -10,16 +10,16 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
-from scipy import linalg
+from scipy import linalg, sparse
 
 from streamsvd.engine.allocator import PanelBuffer, held_memory
 from streamsvd.engine.blas import dense_threads, one_thread
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.device import NumpyBackend
+from streamsvd.engine.layout import index_bytes, row_entries
 from streamsvd.engine.passes import Block, Pass
 from streamsvd.engine.reader import read_part
 from streamsvd.engine.threads import ThreadPool
@@ -29,7 +29,7 @@ from streamsvd.factor.plan import Plan
 from streamsvd.numerics import krylov
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.numerics.bracket import bracket_eigenvalues
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource
 
 SECONDS = 0.25
 """Time given to each rate."""
@@ -74,15 +74,24 @@ def measure_speeds(source: Source, plan: Plan) -> Speeds:
     narrow = source.dtype.itemsize <= (8 if complex_ else 4) and plan.options.precision != "double"
     with held_memory():
         double = _normal_rate(source, plan, threads, single=False)
-        single = _normal_rate(source, plan, threads, single=True) if narrow else typical.single
+        single = (
+            _normal_rate(source, plan, threads, single=True)
+            if narrow
+            else (typical.single if plan.layout.stored is None else typical.sparse_single)
+        )
         read = _read_rate(source, plan, threads)
         syrk = (
-            _gram_rate(source, plan, threads) if plan.layout.width <= GRAM_COLUMNS else typical.syrk
+            _gram_rate(source, plan, threads)
+            if plan.layout.width <= GRAM_COLUMNS and plan.layout.stored is None
+            else typical.syrk
         )
-    return Speeds(
+    if plan.layout.stored is not None:
+        rates = replace(typical, sparse_single=single, sparse_double=double)
+    else:
+        rates = replace(typical, single=single, double=double)
+    return replace(
+        rates,
         read=read,
-        single=single,
-        double=double,
         syrk=syrk,
         dense=_dense_rate(plan),
         prepare=MEASURED_WITH_PRODUCTS,
@@ -110,7 +119,8 @@ def _normal_rate(source: Source, plan: Plan, threads: int, *, single: bool) -> f
     ]
     each = (seconds[0] + (loop - 1) * seconds[1]) / loop  # of one block
     factor = 4 if source.dtype.kind == "c" else 1
-    return float(4 * factor * plan.layout.unit * width * both.X.shape[1] / each)
+    entries = width if plan.layout.stored is None else row_entries(cast(SparseSource, source))
+    return float(4 * factor * plan.layout.unit * entries * both.X.shape[1] / each)
 
 
 def _gram_rate(source: Source, plan: Plan, threads: int) -> float:
@@ -122,7 +132,9 @@ def _gram_rate(source: Source, plan: Plan, threads: int) -> float:
 
 
 def _preparation(source: Source, plan: Plan, *, single: bool) -> Preparation:
-    prep = Preparation(plan.layout.axis, single=single, complex_=source.dtype.kind == "c")
+    prep = Preparation(
+        plan.layout.axis, single=single, complex_=source.dtype.kind == "c", sparse=plan.layout.stored is not None
+    )  # fmt: skip
     if (plan.options.center or plan.options.scale) and plan.layout.axis == "rows":
         prep = replace(prep, pilot=np.zeros(plan.layout.width, dtype=prep.wide))
     return prep
@@ -134,7 +146,7 @@ def _block_updates(
     """Makes, for a thread, a function that absorbs one block into a state of its own."""
 
     def make() -> Callable[[], None]:
-        raw = Block(0, slice(0, plan.layout.width), _block(source.dtype, plan))
+        raw = Block(0, slice(0, plan.layout.width), _block(source, plan))
         state = fold.init(NumpyBackend())
 
         def update() -> None:
@@ -145,8 +157,15 @@ def _block_updates(
     return make
 
 
-def _block(dtype: np.dtype[Any], plan: Plan) -> npt.NDArray[Any]:
-    rows, width = plan.layout.unit, plan.layout.width
+def _block(source: Source, plan: Plan) -> Any:
+    dtype, rows, width = source.dtype, plan.layout.unit, plan.layout.width
+    if plan.layout.stored is not None:  # as full as the matrix is on average
+        each = row_entries(cast(SparseSource, source))
+        rng = np.random.default_rng(0)
+        lines = np.repeat(np.arange(rows), each)
+        values = rng.integers(1, 100, rows * each, dtype=np.int8).astype(dtype)
+        places = lines, rng.integers(0, width, rows * each, dtype=np.int32)
+        return sparse.csr_array((values, places), shape=(rows, width))
     shape = (rows, width) if plan.layout.axis == "rows" else (width, rows)
     # values do not matter to the speed, unless they are denormal or not finite
     return np.random.default_rng(0).integers(1, 100, shape, dtype=np.int8).astype(dtype)
@@ -156,6 +175,8 @@ def _read_rate(source: Source, plan: Plan, threads: int) -> float:
     """Decoded bytes a second of panels spread over the matrix, each read once."""
     layout = plan.layout
     run = min(layout.panel, layout.grain)
+    if layout.stored is not None:
+        return _stored_read_rate(cast(SparseSource, source), plan, threads)
     starts = np.arange(0, layout.length, run)
     order = np.random.default_rng(0).permutation(starts).tolist()
     dtype = source.dtype
@@ -179,6 +200,29 @@ def _read_rate(source: Source, plan: Plan, threads: int) -> float:
         found = list(pool.map(reader, [order[i::threads] for i in range(threads)]))
     rates = [total / max(seconds, 1e-6) for total, seconds in found if total]
     return float(np.mean(rates))
+
+
+def _stored_read_rate(source: SparseSource, plan: Plan, threads: int) -> float:
+    """The same of rows that are read without their zeros."""
+    layout = plan.layout
+    starts = np.arange(0, layout.length, layout.unit)
+    order = np.random.default_rng(0).permutation(starts).tolist()
+    each = source.dtype.itemsize + index_bytes(source)
+    deadline = time.perf_counter() + READ_SECONDS
+
+    def reader(mine: list[int]) -> tuple[int, float]:
+        total, began = 0, time.perf_counter()
+        for start in mine:
+            rows = source.read_sparse(slice(start, min(start + layout.unit, layout.length)))
+            total += int(rows.nnz) * each
+            if time.perf_counter() > deadline:
+                break
+        return total, time.perf_counter() - began
+
+    with ThreadPool(threads) as pool:
+        found = list(pool.map(reader, [order[i::threads] for i in range(threads)]))
+    rates = [total / max(seconds, 1e-6) for total, seconds in found if total]
+    return float(np.mean(rates)) if rates else Speeds().read
 
 
 def _dense_rate(plan: Plan) -> float:

@@ -9,20 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count, span_limit
+from streamsvd.engine.layout import (
+    BLOCK_ITEMS,
+    Layout,
+    cut_axis,
+    cut_stored_axis,
+    has_few_entries,
+    index_bytes,
+    matrix_bytes,
+    row_entries,
+    span_count,
+    span_limit,
+    with_stored_entries,
+)
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import Sizes
 from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.factor.options import Route, SVDOptions
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.objects.reader import ReaderSource
 
@@ -56,6 +68,8 @@ class Speeds:
     prepare
         Bytes a second that are written while a block is converted, centred and counted; huge where the other
         rates were measured with it.
+    sparse_single, sparse_double
+        As ``single`` and ``double``, of rows without their zeros: an entry fetches a row of the thin block.
     """
 
     read: float = 0.9e9
@@ -64,6 +78,8 @@ class Speeds:
     syrk: float = 55e9
     dense: float = 15e9
     prepare: float = 3e9
+    sparse_single: float = 5e9
+    sparse_double: float = 2e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,17 @@ def routes_and_axes(
             yield "krylov", wide_axis
 
 
+def reads_stored_entries(source: Source, options: SVDOptions, route: Route, axis: Axis) -> bool:
+    """Whether blocks are read without their zeros: where they are so few that multiplying them costs less than BLAS with all.
+
+    The Gram matrix of few columns is made of dense blocks, which are a small part of its products. So are blocks that a device other
+    than the host multiplies.
+    """
+    if route != "krylov" or options.device != "cpu":
+        return False
+    return has_few_entries(source, axis, single=fits_single(source.dtype))
+
+
 def plan_candidates(
     source: Source,
     options: SVDOptions,
@@ -138,10 +165,20 @@ def plan_candidates(
     probes = PROBES if options.wants_bounds and route == "krylov" else 0
     there = options.device == "cuda"
     entry = 0 if there else _entry_bytes(matrix, axis, source.dtype, wide)
+    stored = reads_stored_entries(source, options, route, axis)
+    index = stored_row = 0
+    if stored:
+        sparse = cast(SparseSource, source)
+        index, stored_row = index_bytes(sparse), row_entries(sparse)
+        entry += wide + 4 * index  # squares, and strips with their own indices
     largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
     for items in (largest, largest // 4, largest // 16, largest // 64):
-        count = span_count(length, source.nbytes)
-        base = cut_axis(axis, length, width, chunk, items=items, spans=count)
+        if stored:
+            count = span_count(length, sparse.stored_bytes)
+            base = cut_stored_axis(sparse, items=items, spans=count)
+        else:
+            count = span_count(length, source.nbytes)
+            base = cut_axis(axis, length, width, chunk, items=items, spans=count)
         for blocks in counts if route == "krylov" else (1,):
             basis = min(width, blocks * block)
             sizes = Sizes(
@@ -155,10 +192,12 @@ def plan_candidates(
                 wide,
                 entry,
                 _read_bytes(source, axis),
+                index=index,
+                row_entries=stored_row,
             )
             usual = replace(sizes, basis=min(width, USUAL_BLOCKS * block))
             for at_once, prefetch in _thread_choices(USUAL_THREADS[1]):
-                for layout in _panel_layouts(base, source, axis, route):
+                for layout in _panel_layouts(base, source, axis, route, stored_row):
                     rest = (at_once, prefetch, source, options, budget)
                     shape = _candidate(route, layout, sizes, *rest)
                     if basis > usual.basis and not options.searches_rank:
@@ -173,8 +212,10 @@ def thread_variants(
 ) -> Iterator[PlanCandidate]:
     """The same to the last bit, with so many threads in the process or fewer: spans at once, read-ahead, panels."""
     base = replace(shape.layout, panel=shape.layout.grain, tile=None)
+    if shape.sizes.row_entries:
+        base = with_stored_entries(base, cast(SparseSource, source))
     for at_once, prefetch in _thread_choices(threads):
-        for layout in _panel_layouts(base, source, base.axis, shape.route):
+        for layout in _panel_layouts(base, source, base.axis, shape.route, shape.sizes.row_entries):
             if layout.tile == shape.layout.tile:
                 rest = (at_once, prefetch, source, options, budget)
                 yield _candidate(
@@ -194,12 +235,13 @@ def cache_variant(
     lay = shape.layout
     if lay.tile is not None or pass_count(options, shape) < 2 or not may_be_cached(source):
         return None
-    sizes = replace(shape.sizes, cached_bytes=source.nbytes)
+    whole = matrix_bytes(source, lay)
+    sizes = replace(shape.sizes, cached_bytes=whole)
     found = _candidate(
-        shape.route, lay, sizes, shape.at_once, shape.prefetch, source, options, budget - source.nbytes,
+        shape.route, lay, sizes, shape.at_once, shape.prefetch, source, options, budget - whole,
         rows=shape.sample_rows,
     )  # fmt: skip
-    projected = found.projected_bytes + source.nbytes
+    projected = found.projected_bytes + whole
     return replace(found, projected_bytes=projected) if projected <= budget else None
 
 
@@ -258,8 +300,22 @@ def _thread_choices(threads: int) -> Iterator[tuple[int, bool]]:
     yield 1, False
 
 
-def _panel_layouts(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[Layout]:
+def _stored_layouts(base: Layout, source: SparseSource) -> Iterator[Layout]:
+    """Cuts of the same blocks and spans into larger and smaller panels of rows without their zeros."""
+    row = row_entries(source) * (source.dtype.itemsize + index_bytes(source))
+    several = max(1, PANEL_BYTES // max(1, row * base.unit))
+    several = min(several, -(-base.length // (2 * base.unit)))
+    for count in sorted({several, 2, 1} if several > 2 else {several, 1}, reverse=True):
+        yield with_stored_entries(replace(base, panel=base.unit * count), source)
+
+
+def _panel_layouts(
+    base: Layout, source: Source, axis: Axis, route: Route, stored_row: int
+) -> Iterator[Layout]:
     """Cuts of the same blocks and spans into larger and smaller panels, then tiles."""
+    if stored_row:
+        yield from _stored_layouts(base, cast(SparseSource, source))
+        return
     row = base.width * source.dtype.itemsize
     several = max(
         1, min(PANEL_BYTES // max(1, row * base.grain), -(-base.length // (base.grain * 2)))
@@ -290,6 +346,8 @@ def _candidate(
 ) -> PlanCandidate:
     """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
     copied = copied or options.has_saves
+    if layout.stored is not None:
+        s = replace(s, read_bytes=cast(SparseSource, source).sparse_bytes(layout.stored[0]))
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
         usual = 4 if layout.width <= FEW_COLUMNS else 2
@@ -467,8 +525,9 @@ def _last_passes(options: SVDOptions, shape: PlanCandidate) -> int:
 def bytes_passed_by(source: Source, options: SVDOptions, shape: PlanCandidate) -> int:
     """Decoded bytes of the passes expected, and of the sample."""
     lay = shape.layout
-    one = int(source.nbytes * lay.amplification)
-    final = source.nbytes if lay.tile is not None else one
+    whole = matrix_bytes(source, lay)
+    one = int(whole * lay.amplification)
+    final = whole if lay.tile is not None else one
     passed = _loop_passes(options, shape) * one + _last_passes(options, shape) * final
     return passed + _sampled_bytes(source, shape)
 
@@ -476,12 +535,15 @@ def bytes_passed_by(source: Source, options: SVDOptions, shape: PlanCandidate) -
 def bytes_read_by(source: Source, options: SVDOptions, shape: PlanCandidate) -> int:
     """Of these, those that are asked of the store."""
     if shape.is_cached:
-        return int(source.nbytes * shape.layout.amplification) + _sampled_bytes(source, shape)
+        whole = matrix_bytes(source, shape.layout)
+        return int(whole * shape.layout.amplification) + _sampled_bytes(source, shape)
     return bytes_passed_by(source, options, shape)
 
 
 def _sampled_bytes(source: Source, shape: PlanCandidate) -> int:
-    lay = shape.layout
+    lay, s = shape.layout, shape.sizes
+    if lay.stored is not None:
+        return shape.sample_rows * s.row_entries * (s.item + s.index)
     return lay.decoded_rows(0, shape.sample_rows) * lay.width * source.dtype.itemsize
 
 
@@ -495,21 +557,22 @@ def seconds_of(
 ) -> float:
     """Core seconds of reading, products and dense work, shared among the spans at once."""
     lay, s = shape.layout, shape.sizes
-    entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
+    entries = _multiplied_entries(source, shape)
     read = bytes_read_by(source, options, shape) / rates.read
-    last = 2 * entries * s.rank / rates.double
+    last = 2 * entries * s.rank / (rates.sparse_double if s.row_entries else rates.double)
     if not ((options.u and lay.axis == "rows") or lay.axis == "columns"):
         last = 0.0
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
         work, dense = _gram_seconds(shape, entries, rates)
         return PASS_SECONDS + _overlap_seconds(read, work + last, spans, total, shape) + dense
-    speed = _product_speed(source, options, rates)
+    speed = _product_speed(source, options, rates, s)
     loop = 2 if options.width_tol >= 1e-5 else 3
     work = loop * 4 * entries * (s.block + s.probes) / speed + _preparation_seconds(
         shape, rates, loop
     )
-    sample = 5 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
+    sampled = float(shape.sample_rows) * (s.row_entries or lay.width)
+    sample = 5 * 4 * sampled * s.block / (rates.sparse_single if s.row_entries else rates.single)
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
     blocks, full = s.basis // max(s.block, 1), 11 if options.searches_rank else 4
     # A small basis may need a pass more; what lies beyond is worth little, but worth more than memory left over.
@@ -532,13 +595,13 @@ def pass_seconds(
 ) -> float:
     """Core seconds of one pass of the loop, or of the Gram matrix with its eigenvalues, the sample left out."""
     lay, s = shape.layout, shape.sizes
-    entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
-    read = source.nbytes * lay.amplification / rates.read
+    entries = _multiplied_entries(source, shape)
+    read = matrix_bytes(source, lay) * lay.amplification / rates.read
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
         work, dense = _gram_seconds(shape, entries, rates)
     else:
-        work = 4 * entries * (s.block + s.probes) / _product_speed(source, options, rates)
+        work = 4 * entries * (s.block + s.probes) / _product_speed(source, options, rates, s)
         work += _preparation_seconds(shape, rates, 2) / 2
         dense = dense_seconds(shape, rates)
     return PASS_SECONDS + _overlap_seconds(read, work, spans, total, shape) + dense
@@ -559,11 +622,19 @@ def _gram_seconds(shape: PlanCandidate, entries: float, rates: Speeds) -> tuple[
     return work, dense_seconds(shape, rates)
 
 
-def _product_speed(source: Source, options: SVDOptions, rates: Speeds) -> float:
+def _multiplied_entries(source: Source, shape: PlanCandidate) -> float:
+    """Entries that a pass multiplies, complex ones as four."""
+    lay, s = shape.layout, shape.sizes
+    return float(lay.length) * (s.row_entries or lay.width) * (4 if source.dtype.kind == "c" else 1)
+
+
+def _product_speed(source: Source, options: SVDOptions, rates: Speeds, s: Sizes) -> float:
     """Operations a second of the products that are expected: small tolerances leave single precision."""
     slow = (
         options.precision == "double" or options.width_tol < 5e-5 or not fits_single(source.dtype)
     )
+    if s.row_entries:
+        return rates.sparse_double if slow else rates.sparse_single
     return rates.double if slow else rates.single
 
 
@@ -573,14 +644,14 @@ def _preparation_seconds(shape: PlanCandidate, rates: Speeds, passes: int) -> fl
     whole = passes if lay.axis == "columns" else 1
     copied = s.narrow if s.narrow != s.item else 0
     bytes_made = whole * s.entry + (passes - whole) * copied
-    return float(lay.length) * lay.width * bytes_made / rates.prepare
+    return float(lay.length) * (s.row_entries or lay.width) * bytes_made / rates.prepare
 
 
 def _overlap_seconds(
     read: float, work: float, spans: int, cores: int, shape: PlanCandidate
 ) -> float:
     """Seconds of reading and multiplying on a number of spans, each with a reader thread or without."""
-    block = shape.layout.unit * shape.layout.width
+    block = shape.layout.unit * (shape.sizes.row_entries or shape.layout.width)
     work *= (
         1 + min(0.5, 0.05 * BLOCK_ITEMS / max(block, 1))
         if shape.layout.length > 4 * shape.layout.unit

@@ -190,7 +190,7 @@ class NormalPass(_Adding):
 
     def _add(self, state: SpanSums, X: PreparedBlock, columns: slice, Y: list[Array]) -> None:
         for total, y in zip(state.sums, Y, strict=True):
-            total[columns, :] += products.backward(X.like(y), y, X.weights)
+            products.add_backward(total, columns, X.like(y), y, X.weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from functools import partial
 from streamsvd.engine.budget import allowed_bytes, worker_share
 from streamsvd.engine.cluster_plan import ClusterPlan
 from streamsvd.engine.concurrency import concurrency
-from streamsvd.engine.layout import Layout
+from streamsvd.engine.layout import Layout, matrix_bytes
 from streamsvd.engine.machines import machines_in_force
 from streamsvd.engine.memory import parse_bytes, show_bytes
 from streamsvd.engine.run_plan import CACHE_NOTE
@@ -156,8 +156,8 @@ class Plan:
             + ("" if self.route == "gram" else f", block {self.block}, probes {self.probes}"),
             f"  passes     {self.passes:.3g} expected, {show_bytes(self.bytes_read)} read"
             + ("" if self.route == "gram" else f"; at most {asked.max_passes} until certified"),
-            f"  panels     {panel} ({show_bytes(lay.panel * (lay.tile or lay.width) * self._item)}), "
-            f"blocks of {lay.unit:,}",
+            f"  panels     {panel} ({show_bytes(self._panel_bytes)}), blocks of {lay.unit:,}"
+            f"{'' if lay.stored is None else ', without their zeros'}",
             f"  tasks      {len(lay.spans)} spans a pass, {self.workers} at once on {self.device}, "
             f"read-ahead {'on' if self.prefetch else 'off'}",
             f"  memory     {show_bytes(self.projected_bytes)} projected, {show_bytes(self.budget_bytes)} allowed",
@@ -187,8 +187,10 @@ class Plan:
         ]
 
     @property
-    def _item(self) -> int:
-        return self.nbytes // (self.shape[0] * self.shape[1])
+    def _panel_bytes(self) -> int:
+        """Bytes of a panel, on average."""
+        lay = self.layout
+        return self.nbytes * lay.panel * (lay.tile or lay.width) // (lay.length * lay.width)
 
     def __str__(self) -> str:
         return self.explain()
@@ -336,7 +338,7 @@ def _plan(
     return Plan(
         shape=source.shape,
         dtype=str(source.dtype),
-        nbytes=source.nbytes,
+        nbytes=matrix_bytes(source, shape.layout),
         name=source.name,
         options=options,
         route=shape.route,
@@ -350,7 +352,7 @@ def _plan(
         at_once=shape.at_once,
         prefetch=shape.prefetch,
         device=options.device,
-        passes=bytes_passed_by(source, options, shape) / source.nbytes,
+        passes=bytes_passed_by(source, options, shape) / matrix_bytes(source, shape.layout),
         bytes_read=bytes_read_by(source, options, shape),
         projected_bytes=shape.projected_bytes,
         budget_bytes=budget,

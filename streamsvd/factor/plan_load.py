@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamsvd.engine.cluster_plan import ClusterPlan, PassLoad, plan_cluster
+from streamsvd.engine.layout import matrix_bytes
 from streamsvd.engine.machines import machines_in_force
 from streamsvd.engine.memory import RUN_BYTES, show_bytes
 from streamsvd.factor.candidates import (
@@ -69,7 +70,7 @@ def pass_load(
     alone = replace(shape, at_once=1)
     return PassLoad(
         leaves=len(lay.spans),
-        pass_bytes=int(source.nbytes * lay.amplification),
+        pass_bytes=int(matrix_bytes(source, lay) * lay.amplification),
         thread_seconds=pass_seconds(source, options, alone, rates, 1, 1) - dense - PASS_SECONDS,
         operand_bytes=operand,
         sum_bytes=one_sum,

@@ -15,6 +15,9 @@ FLOAT32_ROUNDOFF = 2.0**-24
 SINGLE_NOISE = 5e-8
 """Rounding of float32 products in the norm of ``B``, relative to its largest eigenvalue, as certified: at least."""
 
+SPARSE_NOISE = 3e-7
+"""The same of sparse rows, whose products are added one after another."""
+
 LEADING_NOISE = 75 * FLOAT32_ROUNDOFF
 """The same of a leading value, relative to itself: intervals of float32 products are no narrower, as measured at most."""
 
@@ -41,6 +44,8 @@ def single_noise(layout: Layout, *, offset: bool) -> float:
     Rounding errors of b blocks are added at random, those of w columns too, unless an offset makes them alike. Small
     matrices, and those that are mostly the means of their columns, exceed `SINGLE_NOISE`; none is said to have less.
     """
+    if layout.stored is not None:
+        return SPARSE_NOISE
     blocks = -(-layout.length // layout.unit)
     alike = 20 * FLOAT32_ROUNDOFF / np.sqrt(blocks)
     if offset:

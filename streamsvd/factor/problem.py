@@ -31,13 +31,17 @@ from streamsvd.typing import Matrix, Real
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatrixOptions:
-    """What the caller wants done to the matrix before it is factorised, checked against its shape."""
+    """What the caller wants done to the matrix before it is factorised, checked against its shape.
+
+    `step_rounding` bounds the relative error of each entry that steps of rows have rounded to single precision; None where none did.
+    """
 
     center: bool
     scale: Scale
     row_weights: Real | None
     column_weights: Real | None
     nonfinite: Policy
+    step_rounding: float | None = None
 
     @property
     def support(self) -> Support:
@@ -67,6 +71,7 @@ def matrix_options(source: Source, options: SVDOptions, column_weights: Any) -> 
         check_weights(options.row_weights, m, "row_weights", "rows"),
         check_weights(column_weights, n, "column_weights", "columns"),
         options.nonfinite,
+        getattr(source, "step_rounding", None) or None,
     )
 
 
@@ -170,6 +175,8 @@ class Statistics:
         Of each column, in the units of the data, ``(n,)``.
     divisor
         By what each column is divided, in these units, ``(n,)``; the deviation where none is.
+    moved
+        Bound of the norm by which rounding of the entries, before they were read, may have moved the matrix.
     """
 
     frame: Frame
@@ -179,6 +186,7 @@ class Statistics:
     deviation: Real
     divisor: Real
     zero: float = 0.0
+    moved: float = 0.0
 
     @property
     def vanishes(self) -> bool:
@@ -193,6 +201,16 @@ def zero_level(energy: float, stored: float) -> float:
     """
     level = 8 * UNIT_ROUNDOFF * float(np.sqrt(stored))
     return level if np.sqrt(energy) <= level else 0.0
+
+
+def entry_error(options: MatrixOptions, stored: float) -> float:
+    """By how much rounding of entries may have moved a matrix made of stored data of that energy, in the Frobenius norm.
+
+    Where columns are divided by what is found of them, that moves by as much again.
+    """
+    if options.step_rounding is None:
+        return 0.0
+    return (2.001 if options.scale else 1.001) * options.step_rounding * float(np.sqrt(stored))
 
 
 def column_divisor(options: MatrixOptions, mean: Matrix, deviation: Real, alpha: float) -> Real:
@@ -232,7 +250,11 @@ def statistics(
         squares = squares + gone * (np.abs(delta) ** 2 - np.abs(fill) ** 2)
     # Deviations are about the mean even where it is not subtracted, as a scale should not know of offsets.
     variance = np.maximum(squares / total.weight - np.abs(delta) ** 2, 0.0)
-    roundoff = 1e-14 * (squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
+    about_zero = squares
+    if prep.sparse:
+        about_zero = squares + 2 * np.real(np.conj(alpha * pilot) * total.total)
+        about_zero = about_zero + total.weight * np.abs(alpha * pilot) ** 2
+    roundoff = 1e-14 * (about_zero / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
     deviation = np.sqrt(np.where(variance > roundoff, variance, 0.0))
     divisor = column_divisor(options, alpha * pilot + delta, deviation, alpha)
     d = column_scale(options, divisor, dropped, n)
@@ -249,6 +271,9 @@ def statistics(
     if prep.pilot is not None:
         centred = np.maximum(squares - total.weight * np.abs(delta) ** 2, 0.0)
         stored = centred + total.weight * np.abs(alpha * pilot + delta) ** 2
-    zero = zero_level(energy, float(np.sum(stored * d * d)))
+    level = float(np.sum(stored * d * d))
+    zero, moved = zero_level(energy, level), entry_error(options, level)
     mean = pilot + delta / alpha
-    return Statistics(frame, energy, gross, mean, deviation / alpha, divisor / alpha, zero)
+    if prep.sparse:  # sums are of what is stored, and round as it does
+        gross = float(np.sum(np.maximum(np.maximum(squares, power), about_zero) * d * d))
+    return Statistics(frame, energy, gross, mean, deviation / alpha, divisor / alpha, zero, moved)

@@ -17,6 +17,7 @@ from streamsvd.info import Info
 from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
+from streamsvd.numerics.step_records import RowStepRecord
 from streamsvd.store.results.saving import Result
 from streamsvd.store.results.values import IN_CHUNKS
 from streamsvd.typing import Matrix, Real
@@ -50,6 +51,9 @@ class SVD(Result, RowMethods, ExportMethods):
     climatology
         What rows had lost before, of a matrix that `streamsvd.anomalies` or `streamsvd.detrend` returned: rows that are projected
         lose the same, and rows given back are without it. None for nothing.
+    row_steps
+        What `streamsvd.apply_steps` had done to the rows before, in its order, with what it counted: rows that are projected go
+        through the same, and rows given back are as they left them.
     """
 
     s: Real
@@ -63,6 +67,7 @@ class SVD(Result, RowMethods, ExportMethods):
     preparation: dict[str, Any]
     labels: Labels = NO_LABELS
     climatology: Climatology | None = None
+    row_steps: tuple[RowStepRecord, ...] = ()
 
     def _factors(self) -> SVD:
         return self
@@ -152,7 +157,7 @@ class PCA(SVD):
 
     Attributes
     ----------
-    s, Vh, U, mean, scale, certificate, info, options, preparation, labels, climatology
+    s, Vh, U, mean, scale, certificate, info, options, preparation, labels, climatology, row_steps
         As of `SVD`.
     """
 

@@ -46,7 +46,8 @@ class RowMethods:
         ----------
         new
             Rows with the columns of the matrix that was factorised: anything `streamsvd.open` takes, ``(m, n)``, in memory or not.
-            Of a result of anomalies the rows as they are: they lose the same climatology, unless they have lost one already.
+            Of a result of anomalies the rows as they are: they lose the same climatology, unless they have lost one already. So of
+            a result of `streamsvd.apply_steps`: they go through the same steps, unless they have.
         rank
             Only so many components; all if left out.
         out, overwrite
@@ -314,13 +315,17 @@ def _rows_of(
     rows: Rows = None,
     missing: str = "error",
 ) -> Source:
-    """New rows, opened, with the columns of a result, and without the climatology that its rows had lost."""
+    """New rows, opened, with the columns of a result, after its steps, and without the climatology that its rows had lost."""
+    from streamsvd.engine.steps import take_same_steps
     from streamsvd.engine.transforms import climatology_of, subtract_same
     from streamsvd.factor.alignment import align_columns
     from streamsvd.factor.projection import score_map
 
     opened = _open(new, variable, rows, missing)
-    found = align_columns(result.labels, opened, align=align, needed=score_map(result).takes_part)
+    # sums of rows are of all columns
+    needed = None if result.row_steps else score_map(result).takes_part
+    found = align_columns(result.labels, opened, align=align, needed=needed)
+    found = take_same_steps(found, result.row_steps, "the result")
     if result.climatology is None or climatology_of(found) is not None:
         return found
     return subtract_same(found, result.climatology)

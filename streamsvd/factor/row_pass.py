@@ -6,13 +6,15 @@ Rows leave in whole bands, the chunks of what is written, so that each chunk has
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from streamsvd.engine.device import Device
 from streamsvd.engine.passes import Block
 from streamsvd.engine.reader import find_nonfinite
-from streamsvd.numerics import moments, products
+from streamsvd.numerics import products
 from streamsvd.numerics.blocks import Array, BadEntry, BlockPreparer, OutOfScale, Preparation
 from streamsvd.numerics.row_density import RowDensity
 from streamsvd.typing import Matrix, Real
@@ -107,13 +109,13 @@ class RowPass:
         xp, there = state.preparer.backend.xp, state.preparer.backend.to_device
         with np.errstate(over="ignore", invalid="ignore"):  # it is looked for below
             if self.factors is not None:
-                X = X * there(self.factors[block.columns], "float64")[None, :]
+                X = products.scale_columns(X, there(self.factors[block.columns], "float64"))
             if state.thin is None:
                 sums = [xp.asarray(X, copy=True)]  # the memory is the reader's
             else:
                 sums = [products.forward(X, state.thin[block.columns, :])]
             if self.density is not None:
-                sums.append(_row_squares(X, xp)[:, None])
+                sums.append(products.row_squares(X)[:, None])
         if self.checks:
             self._check(state, block, sums)
         return sums
@@ -166,8 +168,14 @@ class RowPass:
         with np.errstate(over="ignore", invalid="ignore"):
             if all(np.isfinite(complex(home(xp.sum(part)))) for part in sums):
                 return
-        data = home(block.data)
-        found = find_nonfinite(data, nan_counts=self.prep.policy == "raise")
+        nan_counts = self.prep.policy == "raise"
+        stored, is_stored = block.data, issparse(block.data)
+        if is_stored:
+            data = stored.data
+            found = stored_place(stored, find_nonfinite(data[None, :], nan_counts=nan_counts))
+        else:
+            data = home(block.data)
+            found = find_nonfinite(data, nan_counts=nan_counts)
         if found is not None:
             value, i, j = found
             raise BadEntry(value, block.first + i, block.columns.start + j)
@@ -175,8 +183,9 @@ class RowPass:
             raise OutOfScale(float(np.nanmax(np.abs(data))))
 
 
-def _row_squares(X: Array, xp: Array) -> Array:
-    """Sum of the squared moduli of each row, in double precision."""
-    if xp.isdtype(X.dtype, "complex floating"):
-        return _row_squares(xp.real(X), xp) + _row_squares(xp.imag(X), xp)
-    return moments.row_squares(xp.astype(X, xp.float64, copy=False))
+def stored_place(rows: Any, found: tuple[str, int, int] | None) -> tuple[str, int, int] | None:
+    """What was found among stored entries, by its row and column."""
+    if found is None:
+        return None
+    value, _, at = found
+    return value, int(np.searchsorted(rows.indptr, at, side="right")) - 1, int(rows.indices[at])

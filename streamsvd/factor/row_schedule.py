@@ -9,15 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import cast
 
 from streamsvd.engine import memory
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.layout import Layout, cut_axis, span_count
+from streamsvd.engine.layout import (
+    Layout,
+    cut_axis,
+    cut_stored_axis,
+    has_few_entries,
+    index_bytes,
+    row_entries,
+    span_count,
+    with_stored_entries,
+)
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.schedule import Schedule
 from streamsvd.errors import BudgetError
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.objects.reader import ReaderSource
 
@@ -85,10 +95,16 @@ def schedule_row_pass(source: Source, work: RowWork, allowed: int) -> RowSchedul
     """
     m, n = source.shape
     chunk = min(source.chunks[0], m)
-    items = max(1, ROW_ITEMS * n // max(n, work.width, work.thin))
-    base = cut_axis(
-        "rows", m, n, chunk, items=items, spans=max(LEAST_SPANS, span_count(m, source.nbytes))
-    )
+    spans = max(LEAST_SPANS, span_count(m, source.nbytes))
+    # rows that are handed on as they are have all their entries
+    if work.thin and has_few_entries(source, "rows", single=work.item <= 4):
+        sparse = cast(SparseSource, source)
+        row = row_entries(sparse)
+        items = max(1, ROW_ITEMS * row // max(row, work.width, work.thin))
+        base = cut_stored_axis(sparse, items=items, spans=spans)
+    else:
+        items = max(1, ROW_ITEMS * n // max(n, work.width, work.thin))
+        base = cut_axis("rows", m, n, chunk, items=items, spans=spans)
     band = band_rows(base, work, fixed=chunk if isinstance(source, DaskSource) else None)
     base = replace(base, spans=_spans(base, band, source))
     threads = concurrency()[1]
@@ -141,6 +157,13 @@ def _spans(layout: Layout, band: int, source: Source) -> tuple[tuple[int, int], 
 
 def _layouts(base: Layout, source: Source, *, may_tile: bool) -> Iterator[Layout]:
     """Larger and smaller panels, then tiles of columns, then parts of chunks, which are decoded several times."""
+    if base.stored is not None:
+        sparse = cast(SparseSource, source)
+        row = row_entries(sparse) * (source.dtype.itemsize + index_bytes(sparse))
+        several = max(1, min(PANEL_BYTES // max(1, row * base.unit), -(-base.length // base.unit)))
+        for count in dict.fromkeys((several, 1)):
+            yield with_stored_entries(replace(base, panel=base.unit * count), sparse)
+        return
     row = base.width * source.dtype.itemsize
     most = -(-max(b - a for a, b in base.spans) // base.grain)
     several = max(1, min(PANEL_BYTES // max(1, row * base.grain), -(-most // 2)))
@@ -165,9 +188,17 @@ def _task_bytes(layout: Layout, source: Source, work: RowWork, band: int, *, pre
     panel = min(layout.panel, longest)
     panels = 2 if prefetch and longest > layout.panel else 1
     unit = min(layout.unit, panel)
-    reading = panels * panel * columns * source.dtype.itemsize + source.read_bytes
-    block = unit * columns * work.entry
-    packed = max(unit, columns) * min(memory.DEPTH, unit, columns) * work.wide
+    if (
+        layout.stored is not None
+    ):  # a panel, what it is cut and put in order from, and a block in another type
+        sparse, (most, _) = cast(SparseSource, source), layout.stored
+        item, index = source.dtype.itemsize, index_bytes(sparse)
+        reading = panels * (most * (item + index) + 8 * panel) + sparse.sparse_bytes(most)
+        block, packed = layout.stored[1] * (work.entry + item + 2 * index), 0
+    else:
+        reading = panels * panel * columns * source.dtype.itemsize + source.read_bytes
+        block = unit * columns * work.entry
+        packed = max(unit, columns) * min(memory.DEPTH, unit, columns) * work.wide
     sums = (3 * unit + (panel if layout.tile is not None else 0)) * work.thin * work.wide
     made = 3 * unit * work.width * max(work.wide, work.item)
     leaving = 0

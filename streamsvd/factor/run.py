@@ -12,6 +12,7 @@ from streamsvd.engine.dask_source import DaskSource, uniform_rows
 from streamsvd.engine.events import Callback, ResultWritten
 from streamsvd.engine.saves import Saves, check_seconds, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule
+from streamsvd.engine.steps import step_records
 from streamsvd.engine.transforms import climatology_of
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.factors import Factors, compute_factors
@@ -190,6 +191,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
         preparation=_preparation_of(session, terms),
         labels=source_labels(whole),
         climatology=climatology_of(whole),
+        row_steps=step_records(whole),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,10 @@ from streamsvd.errors import NonFiniteError, StreamSVDError, remedy_of
 from streamsvd.numerics import products
 from streamsvd.numerics import sketches as sketch
 from streamsvd.numerics.blocks import BlockPreparer, Preparation
+from streamsvd.numerics.sparse_rows import SparseRows, with_values
 from streamsvd.numerics.support import Support
 from streamsvd.options import Policy
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource
 from streamsvd.typing import Matrix, Real
 
 ITERATIONS = 4
@@ -42,12 +43,12 @@ class ChunkSample:
     Attributes
     ----------
     runs
-        First index of each run and its data.
+        First index of each run and its data: a dense array, or what is stored of the run as a ``csr_array``.
     bytes_read
         Decoded bytes that reading them cost: whole chunks, also where a part of one was wanted.
     """
 
-    runs: tuple[tuple[int, npt.NDArray[Any]], ...]
+    runs: tuple[tuple[int, Any], ...]
     bytes_read: int
 
 
@@ -89,6 +90,9 @@ def draw_sample(
     count = min(max(1, round(rows / run)), len(starts))
     chosen = np.sort(rng.permutation(len(starts))[:count])
 
+    if layout.stored is not None:
+        return _draw_stored(source, layout, [starts[int(i)] for i in chosen], run, threads)
+
     def room(index: int) -> npt.NDArray[Any]:
         start = starts[index]
         shape = (min(start + run, layout.length) - start, layout.width)
@@ -110,6 +114,21 @@ def draw_sample(
     return ChunkSample(runs, stored * layout.width * source.dtype.itemsize)
 
 
+def _draw_stored(
+    source: Source, layout: Layout, starts: list[int], run: int, threads: int
+) -> ChunkSample:
+    """Runs that are read without their zeros."""
+    found = cast(SparseSource, source)
+
+    def read(start: int) -> tuple[int, Any]:
+        return start, found.read_sparse(slice(start, min(start + run, layout.length)))
+
+    with ThreadPool(threads) as pool:
+        runs = tuple(pool.map(read, starts))
+    each = found.stored_bytes / max(1, found.entries)
+    return ChunkSample(runs, int(each * sum(int(rows.nnz) for _, rows in runs)))
+
+
 def make_pilot(
     sample: ChunkSample,
     source: Source,
@@ -126,6 +145,10 @@ def make_pilot(
     NonFiniteError
         If the sample holds an Inf, or a NaN that the policy does not allow.
     """
+    if layout.stored is not None:
+        return _stored_pilot(
+            sample, source, layout, policy=policy, moments=moments, counted=counted
+        )
     largest, clean = 0.0, True
     for start, data in _parts(sample, layout):
         size = float(np.abs(data).max()) if source.dtype.kind == "c" else _largest(data)
@@ -134,12 +157,7 @@ def make_pilot(
             _check_finite(data, start, source, policy)
             size = float(np.nanmax(np.abs(data), initial=0.0))
         largest = max(largest, size)
-    if largest > 1e300:
-        raise StreamSVDError(
-            f"{source.name} has entries of size {largest:g}; its singular values may exceed the range of float64. "
-            "Divide it by a power of two."
-        )
-    alpha = power_of_two(largest, source.dtype)
+    alpha = _power_of_sample(largest, source)
     width = layout.width
     if layout.axis == "columns" or not (moments or not clean):
         nothing = np.zeros(width)
@@ -160,6 +178,98 @@ def make_pilot(
     mean /= alpha
     deviation = np.sqrt(squares / np.maximum(count, 1)) / alpha
     return Pilot(mean, deviation, count < rows, alpha)
+
+
+def _power_of_sample(largest: float, source: Source) -> float:
+    """The power of two for a matrix with entries of that size.
+
+    Raises
+    ------
+    StreamSVDError
+        If none will do.
+    """
+    if largest > 1e300:
+        raise StreamSVDError(
+            f"{source.name} has entries of size {largest:g}; its singular values may exceed the range of float64. "
+            "Divide it by a power of two."
+        )
+    return power_of_two(largest, source.dtype)
+
+
+def _stored_pilot(
+    sample: ChunkSample,
+    source: Source,
+    layout: Layout,
+    *,
+    policy: Policy,
+    moments: bool,
+    counted: Support,
+) -> Pilot:
+    """The same of runs without their zeros."""
+    along_rows = layout.axis == "rows"
+    runs = [(start, _counted_entries(rows, start, layout, counted)) for start, rows in sample.runs]
+    largest, clean = 0.0, True
+    for start, rows in runs:
+        values = rows.data
+        size = float(np.abs(values).max(initial=0.0))
+        if not np.isfinite(size):
+            clean = False
+            _check_stored(rows, start, source, policy, along_rows)
+            size = float(np.nanmax(np.abs(values), initial=0.0))
+        largest = max(largest, size)
+    alpha = _power_of_sample(largest, source)
+    width = layout.width
+    if not along_rows or not (moments or not clean):
+        nothing = np.zeros(width)
+        return Pilot(nothing, nothing, np.zeros(width, dtype=bool), alpha)
+    kind = "complex128" if source.dtype.kind == "c" else "float64"
+    total, squares = np.zeros(width, dtype=kind), np.zeros(width)
+    missing, count = np.zeros(width), 0
+    for start, rows in runs:
+        there = counted.within(start, 0, rows.shape).rows
+        count += rows.shape[0] if there is None else int(np.count_nonzero(there))
+        values = rows.data.astype(kind) * alpha
+        holes = np.isnan(values)
+        if holes.any():
+            missing += np.bincount(rows.indices[holes], minlength=width)
+            values[holes] = 0
+        weight = np.ones(rows.shape[0])
+        total += with_values(rows, values).T @ weight
+        squares += with_values(rows, np.abs(values) ** 2).T @ weight
+    present = np.maximum(count - missing, 1)
+    mean = total / present
+    deviation = np.sqrt(np.maximum(squares / present - np.abs(mean) ** 2, 0.0))
+    return Pilot(mean / alpha, deviation / alpha, missing > 0, alpha)
+
+
+def _counted_entries(rows: Any, start: int, layout: Layout, counted: Support) -> Any:
+    """The run with 0 where nothing counts."""
+    if counted.whole:
+        return rows
+    mine, other = counted.rows, counted.columns
+    if layout.axis == "columns":
+        mine, other = other, mine
+    values = rows.data
+    if mine is not None:
+        there = np.repeat(mine[start : start + rows.shape[0]], np.diff(rows.indptr))
+        values = np.where(there, values, values.dtype.type(0))
+    if other is not None:
+        values = np.where(other[rows.indices], values, values.dtype.type(0))
+    return with_values(rows, values)
+
+
+def _check_stored(rows: Any, start: int, source: Source, policy: Policy, along_rows: bool) -> None:
+    values = rows.data
+    bad = np.isinf(values) if policy != "raise" else ~np.isfinite(values)
+    if not bad.any():
+        return
+    at = int(np.argmax(bad))
+    line = start + int(np.searchsorted(rows.indptr, at, side="right")) - 1
+    row, column = (line, int(rows.indices[at])) if along_rows else (int(rows.indices[at]), line)
+    value = "NaN" if np.isnan(values[at]) else "Inf"
+    raise NonFiniteError(
+        value, row, column, source.locate(row, column), remedy_of(value, NONFINITE_REMEDY)
+    )
 
 
 def _largest(data: npt.NDArray[Any]) -> float:
@@ -229,9 +339,13 @@ def _store_in_place(block: Matrix, place: npt.NDArray[Any]) -> Matrix:
     return there
 
 
-def _normal_product(block: tuple[Matrix, Any], *, thin: Matrix) -> Matrix:
+def _normal_product(block: tuple[Any, Any], *, thin: Matrix) -> Matrix:
     """``X* diag(weights) X`` times a thin block."""
     X, weights = block
+    if isinstance(X, SparseRows):
+        out = np.zeros(thin.shape, dtype=np.result_type(thin.dtype, np.float64))
+        X.add_backward(out, X.forward(thin), weights)
+        return out
     return np.asarray(products.backward(X, products.forward(X, thin), weights))
 
 
@@ -270,6 +384,11 @@ def start_block(
     n = layout.width
     blocks = []
     for first, data in sample.runs:
+        if layout.stored is not None:
+            for a, b in layout.blocks(first, first + data.shape[0]):
+                block = reader.prepare(data[a - first : b - first], a, slice(0, n))
+                blocks.append((block.narrow, block.weights))
+            continue
         rows = data if prep.axis == "rows" else data.T
         for a, b in layout.blocks(first, first + rows.shape[0]):
             part = rows[a - first : b - first]

@@ -18,6 +18,7 @@ from streamsvd.engine.events import (
     ignore_event,
     send_remarks,
 )
+from streamsvd.engine.layout import matrix_bytes
 from streamsvd.engine.panel_cache import PanelCache, new_cache
 from streamsvd.engine.passes import Pass, Sink
 from streamsvd.engine.reader import MatrixReader
@@ -207,7 +208,7 @@ class Session:
             )
         return self.run.info(
             status,
-            passes=rests_on / self.source.nbytes,
+            passes=rests_on / matrix_bytes(self.source, self.plan.layout),
             bytes_read=read,
             route=self.route,
             axis=self.plan.layout.axis,

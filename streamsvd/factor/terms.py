@@ -15,6 +15,7 @@ from streamsvd.factor.problem import (
     Statistics,
     column_divisor,
     column_scale,
+    entry_error,
     statistics,
     zero_level,
 )
@@ -85,6 +86,7 @@ def terms_from_pilot(
         single=single,
         complex_=complex_,
         support=options.support,
+        sparse=layout.stored is not None,
     )
     dropped = guess.holes & (options.nonfinite == "drop_columns")
     if not rows:
@@ -183,9 +185,11 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
             if ends is not None:
                 check_faint(ends, start)
         frame = Frame(terms.d, None, 0.0)
-        zero = zero_level(total.energy, total.energy + total.mean_energy)
+        stored = total.energy + total.mean_energy
+        zero, moved = zero_level(total.energy, stored), entry_error(options, stored)
         # what blocks handed over as deviations are the divisors, where they divided
-        stats = Statistics(frame, total.energy, total.energy, mean, deviation, deviation, zero)
+        gross = total.energy + (total.mean_energy if terms.prep.sparse else 0.0)
+        stats = Statistics(frame, total.energy, gross, mean, deviation, deviation, zero, moved)
         dropped = np.concatenate([f[4] for f in order])
         return replace(terms, stats=stats, missing=missing, dropped_columns=dropped), False
     holes = total.missing > 0

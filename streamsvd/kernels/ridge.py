@@ -34,6 +34,7 @@ from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.info import Info, Status
 from streamsvd.kernels.choice import (
+    check_kernel_rows,
     open_choices,
     read_sample,
     sampling_of,
@@ -332,6 +333,7 @@ def kernel_ridge(
     del mask, nonfinite  # X has the columns that are kept, and no NaN
     source = as_source(X)
     check_real(source)
+    check_kernel_rows(source, kernel)
     try_saves(checkpoint, source, y)
     values, flat = as_targets(y, source.shape[0], source.name)
     options = KernelRidgeOptions(
@@ -406,6 +408,7 @@ def plan_kernel_ridge(
     del mask, nonfinite  # X is as the run will be given it
     source, allowed = as_source(X), allowed_bytes(memory)
     check_real(source)
+    check_kernel_rows(source, kernel)
     check_saves(checkpoint, source, y)
     values, _ = as_targets(y, source.shape[0], source.name)
     options = KernelRidgeOptions(

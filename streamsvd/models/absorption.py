@@ -24,6 +24,7 @@ from streamsvd.engine.events import (
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
 from streamsvd.engine.ordered import run_in_order
+from streamsvd.engine.steps import step_records
 from streamsvd.errors import ConflictError
 from streamsvd.info import Info, Status
 from streamsvd.labels import NO_LABELS
@@ -296,4 +297,10 @@ def _first_state(new: NewRows) -> ModelState:
     """The state before the first block."""
     state = empty_state(method_of(new.spec), new.spec, new.view.source.dtype)
     labels = first_labels(new.view.whole) if new.spec.axis == "rows" else NO_LABELS
-    return replace(state, columns=new.view.columns, labels=labels, weights=new.weights)
+    return replace(
+        state,
+        columns=new.view.columns,
+        labels=labels,
+        weights=new.weights,
+        row_steps=step_records(new.view.whole),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.results.values import ResultDecoder, ResultEncoder
 from streamsvd.store.sources.labels import source_labels
 
+T = TypeVar("T")
 Bytes = npt.NDArray[np.uint8]
 MOST_BLOCKS = 4096
 """Blocks whose rows' labels are joined: each is an object of the store."""
@@ -24,8 +25,13 @@ MOST_BLOCKS = 4096
 
 def pack_labels(labels: Labels) -> Bytes:
     """Labels as one array of bytes, for a model to keep."""
+    return pack_record(labels)
+
+
+def pack_record(record: Any) -> Bytes:
+    """A data class of plain values and arrays as one array of bytes."""
     encoder = ResultEncoder()
-    plain = encoder.fields(labels)
+    plain = encoder.fields(record)
     arrays = {
         name: [array.dtype.str, list(array.shape), base64.b64encode(array.tobytes()).decode()]
         for name, array in encoder.arrays.items()
@@ -41,12 +47,23 @@ def unpack_labels(data: Bytes) -> Labels:
     StoreError
         If they are none.
     """
+    return unpack_record(data, Labels, "labels")
+
+
+def unpack_record(data: Bytes, kind: type[T], what: str) -> T:
+    """The data class again; ``what`` is how a message calls it.
+
+    Raises
+    ------
+    StoreError
+        If it is none.
+    """
     try:
         plain, arrays = msgspec.json.decode(data.tobytes())
-        found: Labels = ResultDecoder(Labels, _PackedArrays(arrays)).result(plain)
+        found: T = ResultDecoder(kind, _PackedArrays(arrays)).result(plain)
     except (ValueError, TypeError, KeyError, msgspec.MsgspecError) as error:
         raise StoreError(
-            f"the labels of the model are damaged: {error}. Run streamsvd repair."
+            f"the {what} of the model are damaged: {error}. Run streamsvd repair."
         ) from error
     return found
 

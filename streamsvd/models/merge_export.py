@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from streamsvd.checks.paths import PathOrUrl, place_of
+from streamsvd.engine.steps import same_records
 from streamsvd.errors import ConflictError, SpecError
 from streamsvd.models.commit import summarise
 from streamsvd.models.model import Model
@@ -73,6 +74,10 @@ def merge_models(
         raise SpecError(
             "the models differ in column_weights. Merge models whose columns are weighted alike."
         )
+    if not same_records(*(state.row_steps for state in states if state is not None)):
+        raise SpecError(
+            "the models were made of rows after other steps, or with other counts. Merge models whose rows went through the same."
+        )
     refuse_shared(a._held, b._held)
     kept = [buffer for buffer in (buffer_of(a.spec), buffer_of(b.spec)) if buffer is not None]
     spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
@@ -96,8 +101,9 @@ def merge_models(
         for e in b.blocks
     ]
     state = ModelState(
-        factor, None, columns=columns, weights=first_state.weights, labels=first_state.labels
-    )
+        factor, None, columns=columns, weights=first_state.weights, labels=first_state.labels,
+        row_steps=first_state.row_steps,
+    )  # fmt: skip
     record, nodes = put_state(draft, state, None)
     done = store.commit(
         draft,

@@ -36,6 +36,7 @@ from streamsvd.models.weights import first_weights, stored_weights
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
+from streamsvd.numerics.step_records import RowStepRecord
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.store.objects import objects_at
@@ -382,6 +383,11 @@ class Model(RowMethods, ExportMethods):
         along, coordinates = join_rows(parts)
         return state.labels.with_rows((along,), coordinates)
 
+    @property
+    def row_steps(self) -> tuple[RowStepRecord, ...]:
+        """What was done to the rows of the first block before, with what was counted: blocks that come later go through the same."""
+        return () if self._held.state is None else self._held.state.row_steps
+
     def _base_labels(self) -> list[Labels]:
         """Those of the rows of a batch result that the model extends."""
         if not self._held.settings.base:
@@ -436,6 +442,7 @@ class Model(RowMethods, ExportMethods):
             None,
             options,
             self.labels if self.spec.axis == "rows" else Labels.plain((n_rows, self.Vh.shape[1])),
+            row_steps=state.row_steps,
         )
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from streamsvd.engine.columns import PIECE_BYTES, View, unread_view
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.events import Callback
+from streamsvd.engine.steps import steps_of, take_same_steps
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.factor.alignment import check_columns
 from streamsvd.models.block_reader import BlockReader
@@ -31,6 +32,7 @@ from streamsvd.models.weights import (
     first_weights,
     refuse_weights_of_columns,
 )
+from streamsvd.numerics.row_steps import texts_of
 from streamsvd.numerics.support import Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.views.adjusted import stored_rows
@@ -117,6 +119,7 @@ def find_new_rows(
     BudgetError
         If not one row fits in the memory.
     """
+    request = _with_steps(version, request)
     check_request(version, request)
     weights = _weights(version, request)
     view = _view(version, request, weights, notify)
@@ -181,6 +184,7 @@ class ExpectedRows:
 
 def expect_new_rows(version: LoadedVersion, request: UpdateRequest) -> ExpectedRows:
     """The rows that an update would take, from shapes and names alone; raises as `find_new_rows`."""
+    request = _with_steps(version, request)
     check_request(version, request)
     weights = _weights(version, request)
     view = _unread_view(version, request)
@@ -192,6 +196,26 @@ def expect_new_rows(version: LoadedVersion, request: UpdateRequest) -> ExpectedR
     reader = BlockReader(view.source, spec.axis, start, length, cut)
     looks = version.state is None and spec.axis == "rows" and view.searched_for_empty
     return ExpectedRows(spec, reader, request.options.block_id in version.ids, looks)
+
+
+def _with_steps(version: LoadedVersion, request: UpdateRequest) -> UpdateRequest:
+    """The same, of rows after the steps of those that the model has.
+
+    Raises
+    ------
+    SpecError
+        If they had other steps; or any, where columns arrive.
+    """
+    steps = steps_of(request.source)
+    if version.spec.axis == "columns" and steps:
+        raise SpecError(
+            f"{request.source.name} has had {texts_of(steps)}, which are of whole rows, and the model grows by columns. Let rows grow, "
+            "or write the matrix with its steps before."
+        )
+    if version.state is None or not version.state.row_steps:
+        return request
+    source = take_same_steps(request.source, version.state.row_steps, "the model")
+    return replace(request, source=source)
 
 
 def check_request(version: LoadedVersion, request: UpdateRequest) -> None:

@@ -14,12 +14,13 @@ from streamsvd.checks.sizes import check_magnitude
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import SVD
 from streamsvd.labels import NO_LABELS, Labels
-from streamsvd.models.labels import pack_labels, unpack_labels
+from streamsvd.models.labels import pack_labels, pack_record, unpack_labels, unpack_record
 from streamsvd.models.mathematics.forest import FactorLoader, Forest
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.numerics.certificate import Kind
 from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.numerics.ledger import Factor, Ledger
+from streamsvd.numerics.step_records import RowStepRecord, RowStepRecords
 from streamsvd.store.versions import (
     Draft,
     FactorRecord,
@@ -51,6 +52,8 @@ class ModelState:
         Which columns of the blocks are kept, those of everything else here; None for all.
     labels
         What the first block said of all its columns.
+    row_steps
+        What was done to the rows of the first block before: blocks that come later go through the same.
     """
 
     factor: Factor
@@ -60,6 +63,7 @@ class ModelState:
     columns: Columns | None = None
     labels: Labels = NO_LABELS
     weights: Real | None = None
+    row_steps: tuple[RowStepRecord, ...] = ()
 
     @property
     def raw_mean(self) -> Matrix | None:
@@ -139,7 +143,9 @@ def state_of_result(result: SVD, columns: Columns | None = None) -> ModelState:
     weights = result.preparation.get("column_weights")
     factor = Factor(c.sigma_lower, result.Vh, None, float(m), m, ledger)
     labels = result.labels.of_columns
-    state = ModelState(factor, None, scale=scale, columns=columns, labels=labels, weights=weights)
+    state = ModelState(
+        factor, None, scale=scale, columns=columns, labels=labels, weights=weights, row_steps=result.row_steps
+    )  # fmt: skip
     if result.mean is None:
         return state
     factors = state.column_factors
@@ -275,6 +281,8 @@ def _fixed_arrays(state: ModelState) -> dict[str, Callable[[], Matrix]]:
         found["columns"] = lambda: columns.marks
     if state.labels.columns:
         found["labels"] = partial(pack_labels, state.labels)
+    if state.row_steps:
+        found["steps"] = partial(pack_record, RowStepRecords(state.row_steps))
     return found
 
 
@@ -292,7 +300,12 @@ def load_state(store: ModelStore, manifest: Manifest) -> ModelState:
     columns = Columns(array("columns")) if "columns" in manifest.arrays else None
     labels = unpack_labels(array("labels")) if "labels" in manifest.arrays else NO_LABELS
     weights = array("weights") if "weights" in manifest.arrays else None
-    state = ModelState(factor, None, scale=scale, columns=columns, labels=labels, weights=weights)
+    steps = RowStepRecords()
+    if "steps" in manifest.arrays:
+        steps = unpack_record(array("steps"), RowStepRecords, "steps")
+    state = ModelState(
+        factor, None, scale=scale, columns=columns, labels=labels, weights=weights, row_steps=steps.steps
+    )  # fmt: skip
     return with_stored_nodes(store, manifest, state)
 
 

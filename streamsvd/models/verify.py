@@ -13,6 +13,7 @@ from streamsvd.engine.columns import View, kept_source
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run_plan import RunPlan
+from streamsvd.engine.steps import take_same_steps
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.factor.assessment import assess_krylov
 from streamsvd.factor.factors import product_scale
@@ -109,7 +110,7 @@ def verify(
 ) -> Verification:
     """Certify a stored result anew against its source, in one pass.
 
-    The mask, the weights and the policy for missing values are those that the result was made with: others would make
+    The mask, the weights, the steps of rows and the policy for missing values are those that the result was made with: others would make
     another matrix.
 
     Parameters
@@ -231,7 +232,7 @@ def _prepare_comparison(
 ) -> _Comparison:
     """The result and the matrix, and how the pass is made."""
     result, kept = _load_with_options(path)
-    source = as_source(A)
+    source = take_same_steps(as_source(A), result.row_steps, "the result")
     k, n = result.Vh.shape
     if source.shape[1] != n:
         raise ShapeError(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from scipy import sparse
 
 from streamsvd.errors import FaintColumnError
 from streamsvd.numerics import moments, products
@@ -110,6 +111,8 @@ class Preparation:
         Whether the data are complex.
     support
         Which rows and columns of ``A`` count: the others are never looked at.
+    sparse
+        Whether blocks hold the entries that are stored alone: then rounding is relative to them, not to what is about the pilot.
     """
 
     axis: Axis
@@ -124,6 +127,7 @@ class Preparation:
     single: bool = False
     complex_: bool = False
     support: Support = FULL_SUPPORT
+    sparse: bool = False
 
     @property
     def narrow(self) -> str:
@@ -225,6 +229,12 @@ class BlockPreparer:
 
     def prepare(self, raw: Array, start: int, columns: slice) -> PreparedBlock:
         """Block of rows from a stored rectangle, given its first row (or column) and its columns."""
+        if sparse.issparse(raw):
+            from streamsvd.numerics.sparse_blocks import (
+                prepare_sparse,
+            )  # it fills in the records of this module
+
+            return prepare_sparse(self, raw, start)
         if self.prep.axis == "columns":
             return self._prepare_columns(self._zero_outside_support(raw, 0, start), start)
         return self._prepare_rows(
@@ -272,7 +282,7 @@ class BlockPreparer:
         if self.need_moments:
             total, squares = moments.column_sums(wide, weights)
             energy = self._to_float(xp.sum(squares))
-            if not energy < self._energy_limit:
+            if not energy < self.energy_limit:
                 self._raise_bad_entry(raw, start, columns.start)
                 raise OutOfScale(float(np.nanmax(np.abs(self.backend.to_host(raw)))))
             weight = float(p)
@@ -344,7 +354,7 @@ class BlockPreparer:
             feature = (start, *moment, ends, np.asarray(to_host(factor == 0), dtype=bool))
             none = self.backend.zeros((1,), "float64")
             energy = self._to_float(xp.sum(power * factor * factor))
-            if not energy < self._energy_limit:
+            if not energy < self.energy_limit:
                 raise OutOfScale(float(np.nanmax(np.abs(self.backend.to_host(raw)))))
             largest = self._largest(X, self._to_float(xp.sum(power)))
             tally = Moments(none, none, float(p), energy, none + n_holes, none, largest, (feature,))
@@ -361,7 +371,7 @@ class BlockPreparer:
         return xp.sum(w * square, axis=0)
 
     @property
-    def _energy_limit(self) -> float:
+    def energy_limit(self) -> float:
         """Energy of a block beyond which the power of two was wrong: far above that of entries of a million."""
         return 1e24
 

@@ -9,6 +9,10 @@ holds where single values inside a bulk cannot be told apart.
 ``zero``, what that rounding can amount to in the norm of the matrix, ``energy <= zero^2`` says nothing but rounding: the
 matrix counts as zero, and its values lie in ``[0, tiny]``.
 
+**Entries that were rounded.** Where the matrix that was read is one that is meant and an error of at most ``moved`` in the
+Frobenius norm, no singular value moves by more (Weyl), nor do ``||A V||_F`` and the root of ``KF_k``, which are norms of ``A``. What is
+certified is that of the matrix meant.
+
 **Several looks.** Statements of all looks hold together. So the intervals are intersected and the least ``K`` is kept; what
 belongs to vectors (``cap``, the errors, the deficit, angles) stays with those that are handed back.
 """
@@ -225,10 +229,25 @@ class EigenvalueBounds:
             largest_sum,
         )
 
+    def move_by(self, distance: float) -> EigenvalueBounds:
+        """Of a matrix that is within that distance in the Frobenius norm: the squares of what singular values may be then."""
+        return EigenvalueBounds(
+            _move_down(self.lower, distance),
+            (np.sqrt(self.upper) + distance) ** 2,
+            float(_move_down(np.array(self.next_lower), distance)),
+            self.rank,
+            (float(np.sqrt(self.largest_sum)) + distance) ** 2,
+        )
+
     def sum_of(self, rank: int) -> float:
         """Bound of the sum of the ``rank`` largest eigenvalues."""
         ends = float(np.sum(self.upper[:rank]))
         return min(ends, self.largest_sum) if rank == self.rank else ends
+
+
+def _move_down(squares: Real, distance: float) -> Real:
+    """Squares of values that may be less by that distance."""
+    return np.asarray(np.maximum(np.sqrt(squares) - distance, 0.0) ** 2)
 
 
 def certify(
@@ -244,6 +263,7 @@ def certify(
     proved: EigenvalueBounds | None = None,
     tol: float = TOL,
     zero: float = 0.0,
+    moved: float = 0.0,
 ) -> Certificate:
     """The certificate of the ``rank`` leading triplets of a bracket.
 
@@ -267,9 +287,18 @@ def certify(
         What all looks together say of the eigenvalues; this one's own ends if left out.
     tol, zero
         Relative width at which a value counts as resolved, and what counts as zero.
+    moved
+        Bound of the norm by which the matrix read may differ from the one that is meant.
     """
     if proved is None:
         proved = EigenvalueBounds(found.lower, found.upper, found.next_lower)
+    spectral = float(np.sqrt(found.norm_left(rank))) + moved
+    deficit = found.deficit
+    if moved:
+        energy_slack += (2 * float(np.sqrt(energy)) + moved) * moved
+        deficit += (2 * float(np.sqrt(proved.upper[0])) + moved) * moved
+        proved = proved.move_by(moved)
+        found = replace(found, lower=_move_down(found.lower, moved))
     if np.sqrt(energy) <= zero:  # what rounding has left proves no value to be positive
         nothing = np.zeros_like(proved.lower)
         proved = replace(proved, lower=nothing, next_lower=0.0)
@@ -296,10 +325,10 @@ def certify(
         rounding=nu / top if top > 0 else 0.0,
         tail=float(np.sqrt(beta / top)) if top > 0 else 0.0,
         numerical_rank=int(np.count_nonzero(lower > 0)),
-        deficit=found.deficit + float(np.max(lower - own, initial=0.0)),
+        deficit=deficit + float(np.max(lower - own, initial=0.0)),
         kind=kind,
         excess=float(np.sqrt(missed / best)) - 1 if best > 0 else float("inf"),
-        spectral_error=float(np.sqrt(found.norm_left(rank))),
+        spectral_error=spectral,
         next_lower=float(np.sqrt(following)),
         resolved_angle_bound=_angle(proved, float(np.sum(upper[:r]) - np.sum(own[:r])), r),
         tol=tol,

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_namespace
 
+from streamsvd.numerics import moments
 from streamsvd.numerics.eigen import mirror_upper
 from streamsvd.numerics.rank_update import add_products
+from streamsvd.numerics.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact  # shapes in signatures, for readers
@@ -27,6 +29,8 @@ def forward(X: Inexact[Array, "p n"], Q: Inexact[Array, "n k"]) -> Inexact[Array
     -----
     Cost: ``2 p n k`` flops; a copy of ``X`` where its type differs from that of ``Q``.
     """
+    if isinstance(X, SparseRows):
+        return X.forward(Q)
     xp = array_namespace(X, Q)
     if X.dtype != Q.dtype:
         X = xp.astype(X, Q.dtype)
@@ -49,6 +53,34 @@ def backward(
         Y = Y * xp.astype(weights, Y.dtype)[:, None]
     # (Y* X)*: the same product with the long block on the right, up to twice as fast in float64 where Y is narrow.
     return adjoint(xp.matmul(adjoint(Y), X))
+
+
+def add_backward(total: Array, columns: slice, X: Array, Y: Array, weights: Array | None) -> None:
+    """``total + X* diag(weights) Y`` in the rows ``columns`` of ``total``, which is written into.
+
+    Notes
+    -----
+    Cost: as `backward`; of sparse rows ``2 k`` flops an entry, and no block of ``n x k`` where few columns have entries.
+    """
+    if isinstance(X, SparseRows):
+        X.add_backward(total, Y, weights)
+    else:
+        total[columns, :] += backward(X, Y, weights)
+
+
+def scale_columns(X: Array, factors: Array) -> Array:
+    """``X diag(factors)``."""
+    return X.scale_columns(factors) if isinstance(X, SparseRows) else X * factors[None, :]
+
+
+def row_squares(X: Array) -> Array:
+    """Sum of the squared moduli of each row, ``(p,)``, in double precision."""
+    if isinstance(X, SparseRows):
+        return X.row_squares()
+    xp = array_namespace(X)
+    if xp.isdtype(X.dtype, "complex floating"):
+        return row_squares(xp.real(X)) + row_squares(xp.imag(X))
+    return moments.row_squares(xp.astype(X, xp.float64, copy=False))
 
 
 def adjoint(X: Inexact[Array, "p n"]) -> Inexact[Array, "n p"]:

@@ -10,16 +10,27 @@ from streamsvd.typing import Matrix
 Integers = npt.NDArray[np.int64]
 
 
-def uniforms(seed: int, ids: Integers, copies: int) -> Matrix:
-    """Numbers in (0, 1) that depend on the seed, the row and the copy alone, ``(m, copies)`` (splitmix64)."""
+def uniforms(seed: int, ids: Integers, copies: int, first: int = 0) -> Matrix:
+    """Numbers in (0, 1) that depend on the seed, the row and the copy alone, ``(m, copies)`` (splitmix64).
+
+    Parameters
+    ----------
+    seed, ids
+        The seed, and the numbers of the rows.
+    copies, first
+        How many copies of each row, and the number of the first.
+    """
     with np.errstate(over="ignore"):
         x = ids.astype(np.uint64)[:, None] * np.uint64(0xD1342543DE82EF95)
-        x = x + np.arange(copies, dtype=np.uint64)[None, :] * np.uint64(0x9E3779B97F4A7C15)
-        x = x + _mix_bits(np.array([seed], dtype=np.uint64))
-        return np.asarray(((_mix_bits(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+        x = x + np.arange(first, first + copies, dtype=np.uint64)[None, :] * np.uint64(
+            0x9E3779B97F4A7C15
+        )
+        x = x + mix_bits(np.array([seed], dtype=np.uint64))
+        return np.asarray(((mix_bits(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
-def _mix_bits(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def mix_bits(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The finaliser of splitmix64, a bijection of 64 bits in which every bit depends on all."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

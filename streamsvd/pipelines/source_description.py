@@ -9,6 +9,7 @@ import msgspec
 
 from streamsvd.engine.row_labels import RowTransform
 from streamsvd.errors import DescriptionError, SpecError
+from streamsvd.numerics.row_steps import RowStep, parse_steps
 
 OF_MATRICES = (
     "variable",
@@ -41,11 +42,27 @@ class TrendDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TransformDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is done to a matrix as it is read."""
+    """What is done to a matrix as it is read; steps come first."""
 
     anomalies: str | AnomalyDescription | None = None
     detrend: bool | TrendDescription = False
     weights: str | dict[str, str] | None = None
+    steps: list[str] | None = None
+
+    @property
+    def row_steps(self) -> tuple[RowStep, ...]:
+        """What is done to each row before; nothing as a rule.
+
+        Raises
+        ------
+        SpecError
+            If there is no such step, or none at all.
+        """
+        if self.steps == []:
+            raise SpecError(
+                'steps are none. Write steps such as ["normalize=1e4", "log1p"], or leave them out'
+            )
+        return parse_steps(self.steps or [])
 
     @property
     def of_rows(self) -> RowTransform | None:
@@ -158,10 +175,11 @@ def check_source(described: SourceDescription, where: str) -> None:
         return
     if described.transform == TransformDescription():
         raise DescriptionError(
-            f"nothing is asked - at {where}.transform. Write anomalies, detrend or weights, or leave the table out."
+            f"nothing is asked - at {where}.transform. Write steps, anomalies, detrend or weights, or leave the table out."
         )
     try:
-        described.transform.of_rows  # noqa: B018 - it says what is wrong
+        described.transform.row_steps  # noqa: B018 - it says what is wrong
+        described.transform.of_rows  # noqa: B018
     except SpecError as error:
         raise DescriptionError(f"{error} - at {where}.transform.") from error
 

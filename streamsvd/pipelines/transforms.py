@@ -22,6 +22,13 @@ from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.row_fits import schedule_fit
 from streamsvd.engine.row_labels import LabelledRows, RowTransform, label_rows
 from streamsvd.engine.saves import array_digest
+from streamsvd.engine.steps import (
+    count_note,
+    counted_source,
+    steps_of,
+    wait_for_counts,
+    with_known_counts,
+)
 from streamsvd.engine.transforms import (
     Climatology,
     fit_climatology,
@@ -29,9 +36,11 @@ from streamsvd.engine.transforms import (
     subtract_climatology,
 )
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.models import Model
 from streamsvd.models.block_reader import BlockReader
 from streamsvd.models.cut import BlockCut
 from streamsvd.numerics.row_fits import RowFit
+from streamsvd.numerics.step_records import RowStepRecord
 from streamsvd.pipelines.description import Pipeline, Step
 from streamsvd.pipelines.digests import digest_of, model_version
 from streamsvd.pipelines.source_description import SourceDescription
@@ -39,8 +48,9 @@ from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects import objects_at
+from streamsvd.store.results.loading import load
 from streamsvd.store.sources.cell_weights import column_factors
-from streamsvd.store.sources.views.adjusted import AdjustedRows
+from streamsvd.store.sources.views.adjusted import AdjustedRows, stored_rows
 from streamsvd.store.versions import is_model
 from streamsvd.store.writing.files import write_npz
 
@@ -56,6 +66,8 @@ def climatologies_of(pipeline: Pipeline, name: str) -> Path:
 def transform_source(pipeline: Pipeline, step: Step, name: str, source: Source) -> Source:
     """A matrix as its table transforms it; with means that are in the state, else it is not to be read before `fit_inputs`.
 
+    What its steps count is counted there too.
+
     Raises
     ------
     SpecError
@@ -65,6 +77,8 @@ def transform_source(pipeline: Pipeline, step: Step, name: str, source: Source) 
     if described.transform is None:
         return source
     asked, weights = described.transform.of_rows, described.transform.weights
+    if described.transform.row_steps:
+        source = wait_for_counts(source, described.transform.row_steps)
     factors = None
     if weights is not None and not _keeps_weights(pipeline, step):
         factors = column_factors(source, weights)
@@ -92,7 +106,9 @@ def weight_options(pipeline: Pipeline, step: Step, inputs: Sequence[Any]) -> dic
 def fit_inputs(
     pipeline: Pipeline, step: Step, inputs: Sequence[Any], callback: Callback
 ) -> list[Any]:
-    """The inputs of a step with all means known: those that are not in the state take one pass, and are kept there.
+    """The inputs of a step with all counts and means known: means that are not in the state take one pass, and are kept there.
+
+    What steps of rows count takes one pass, unless a model or a result among the inputs knows it.
 
     Raises
     ------
@@ -101,14 +117,35 @@ def fit_inputs(
     BudgetError, NonFiniteError, StoreError
         As that pass.
     """
-    fits = {id(opened): name for name, opened in _matrices(step, inputs) if _is_unread(opened)}
     memory = step.options.get("memory")
+    inputs = [counted_source(each, memory, callback) for each in _with_kept_counts(step, inputs)]
+    fits = {id(opened): name for name, opened in _matrices(step, inputs) if _is_unread(opened)}
     return [
         _fit_input(pipeline, fits[id(opened)], opened, memory, callback)
         if id(opened) in fits
         else opened
         for opened in inputs
     ]
+
+
+def _with_kept_counts(step: Step, inputs: Sequence[Any]) -> list[Any]:
+    """The same, matrices with what steps of rows have counted for the model that takes them, or the result that is verified."""
+    if not any(steps_of(opened) for _, opened in _matrices(step, inputs)):
+        return list(inputs)
+    words = [INPUTS[step.verb][argument] for argument in step.inputs]
+    records: tuple[RowStepRecord, ...] = ()
+    for word, place in zip(words, inputs, strict=True):
+        if word in ("model", "result"):
+            if is_model(objects_at(place)):
+                records = Model.open(place).row_steps
+            elif word == "result":
+                records = getattr(load(place), "row_steps", ())
+    if not records:
+        return list(inputs)
+    known = {
+        id(opened): with_known_counts(opened, records) for _, opened in _matrices(step, inputs)
+    }
+    return [known.get(id(opened), opened) for opened in inputs]
 
 
 def _fit_input(
@@ -138,7 +175,9 @@ def fit_note(pipeline: Pipeline, step: Step, inputs: Sequence[Any]) -> str:
         If they do not fit in the memory.
     """
     notes = []
-    for name, opened in _matrices(step, inputs):
+    for name, opened in _matrices(step, _with_kept_counts(step, inputs)):
+        if note := count_note(opened, step.options.get("memory")):
+            notes.append(f"{note} of {name}")
         if not _is_unread(opened):
             continue
         request = fit_request(
@@ -157,7 +196,10 @@ def source_identity(described: SourceDescription, opened: Any) -> list[Any]:
     found: list[Any] = [described.collection_options] if described.collection_options else []
     if described.transform is None:
         return found
-    found.append(msgspec.to_builtins(described.transform))
+    plain = msgspec.to_builtins(described.transform)
+    if plain["steps"] is None:
+        del plain["steps"]  # as before there were any
+    found.append(plain)
     if isinstance(opened, AdjustedRows):
         labels = (
             () if opened.row_labels is None else (opened.row_labels.groups, opened.row_labels.times)
@@ -240,10 +282,12 @@ def _place(pipeline: Pipeline, name: str, source: Source) -> Path:
         described.variable, described.rows, msgspec.to_builtins(_row_transform(described)), source.shape[1], source.dtype.str,
         *described.numbers,
     ]  # fmt: skip
+    if described.transform is not None and described.transform.steps:
+        asked.append(described.transform.steps)
     kind = "model"
     if not _is_for_models(pipeline, name):
         kind = "rows"
-        asked.append(digest_of(pipeline.address(described.path), source))
+        asked.append(digest_of(pipeline.address(described.path), stored_rows(source)))
     text = msgspec.json.encode(asked, order="deterministic")
     return (
         climatologies_of(pipeline, name)

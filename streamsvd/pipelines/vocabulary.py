@@ -18,6 +18,7 @@ Quantity = Literal[
 INPUTS: Mapping[str, Mapping[str, str]] = {
     "svd": {"A": "source"},
     "pca": {"A": "source"},
+    "cells": {"A": "source"},
     "update": {"path": "model", "block": "source"},
     "verify": {"path": "result", "A": "source"},
     "top_eigenvectors": {"A": "source"},
@@ -25,6 +26,7 @@ INPUTS: Mapping[str, Mapping[str, str]] = {
     "kernel_ridge": {"X": "source", "y": "y"},
     "sample_rows": {"A": "source"},
     "lstsq": {"A": "source", "b": "b"},
+    "embed": {"A": "source"},
     "cluster": {"collection": "source"},
     "compress": {"collection": "source"},
     "rate_curve": {"collection": "source"},
@@ -42,12 +44,14 @@ LEADING = frozenset({"width", "drift", "change"})
 """Quantities that may be asked of the leading directions alone."""
 _OWN: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(FACTORISATIONS, PROOFS | COMPARISONS | {"missing"}),
+    "cells": PROOFS | COMPARISONS,
     "verify": PROOFS,
     "top_eigenvectors": frozenset({"width", "captured", "angle"}) | COMPARISONS,
     "nystrom": frozenset({"error"}),
     "kernel_ridge": frozenset({"error", "residual", "rmse"}),
     "sample_rows": frozenset({"error"}),
     "lstsq": frozenset({"error", "residual"}),
+    "embed": frozenset(),
     **dict.fromkeys(COLLECTIONS, frozenset({"error", "ratio"})),
 }
 QUANTITIES: Mapping[str, frozenset[str]] = {
@@ -55,7 +59,7 @@ QUANTITIES: Mapping[str, frozenset[str]] = {
     for verb in INPUTS
 } | {"compress": _OWN["compress"] | {"rows", "seconds", "age"}}
 """Which quantities the result of each verb has."""
-WITH_COLUMNS = (*FACTORISATIONS, "top_eigenvectors", "sample_rows")
+WITH_COLUMNS = (*FACTORISATIONS, "cells", "top_eigenvectors", "sample_rows")
 """Verbs whose results tell how many columns their matrix had."""
 OURS = frozenset(
     {"callback", "checkpoint", "save_seconds", "out", "overwrite", "plan", "append", "replay"}

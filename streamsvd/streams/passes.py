@@ -1,28 +1,20 @@
-"""What a further read of a stored stream adds up: exact products, and the size of what was read."""
+"""A further read of a stored stream as a pass."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from streamsvd.engine.device import Device
 from streamsvd.engine.passes import Block
+from streamsvd.streams.mathematics import ProductSums
 from streamsvd.typing import Matrix
-
-
-@dataclass(slots=True, eq=False)
-class ProductSums:
-    """``A* A V``, rows and energy of some rows."""
-
-    products: Matrix
-    n_rows: int = 0
-    energy: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RefinementPass:
-    """Products with the columns that the stream left.
+    """Exact products with the columns that the stream left, and the size of what was read.
 
     Attributes
     ----------
@@ -39,10 +31,7 @@ class RefinementPass:
 
     def update(self, state: ProductSums, block: Block, /) -> ProductSums:
         """With the rows of a block."""
-        X = np.asarray(block.data).astype(np.float64, copy=False)
-        state.products += X.T @ (X @ self.basis)
-        state.n_rows += X.shape[0]
-        state.energy += float(np.einsum("ij,ij->", X, X))
+        state.add(np.asarray(block.data), self.basis)
         return state
 
     def close(self, state: ProductSums) -> ProductSums:
@@ -51,12 +40,8 @@ class RefinementPass:
 
     def merge(self, left: ProductSums, right: ProductSums) -> ProductSums:
         """The sums of both."""
-        return ProductSums(
-            left.products + right.products, left.n_rows + right.n_rows, left.energy + right.energy
-        )
+        return replace(left, products=left.products.copy()).absorb(right)
 
     def absorb(self, left: ProductSums, right: ProductSums) -> ProductSums:
         """The same in the memory of the left one."""
-        left.products += right.products
-        left.n_rows, left.energy = left.n_rows + right.n_rows, left.energy + right.energy
-        return left
+        return left.absorb(right)

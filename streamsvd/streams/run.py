@@ -156,8 +156,7 @@ class StoredRun(StreamRun):
         reader = replace(self.reader.matrix_reader, layout=self.layout)
         basis = np.ascontiguousarray(refinement.first_answer.basis)  # as it comes out of a message
         pass_ = RefinementPass(basis)
-        sums = self.run(pass_, FURTHER_PASS, reader=reader, is_saved=False)
-        refinement.take_sums(sums.products, sums.n_rows, sums.energy)
+        refinement.sums = self.run(pass_, FURTHER_PASS, reader=reader, is_saved=False)
 
     def _windows(self, begin: int) -> Iterator[tuple[int, Iterator[Array]]]:
         reader, count = self.reader, self.reader.n_windows

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from benchmarks import (
+    cells,
     cluster,
     cluster_simulation,
     concat,
@@ -23,6 +24,7 @@ from benchmarks import (
     planner,
     run,
     shared_read,
+    sparse_pass,
     startup,
     streams,
     sweep_start,
@@ -46,6 +48,8 @@ SMALLEST = {
     "T16": lambda: tiny.table("small", 1),
     "P1": lambda: shared_read.table("small", 1),
     "W1": lambda: cluster_simulation.table("small", 2),
+    "Z1": lambda: sparse_pass.table("small", 1),
+    "Z2": lambda: cells.table("small", 1),
     "I1": lambda: conversion.table("small", 1),
     "O1": lambda: object_store.table("small", 1),
     "S1": lambda: streams.table("small", 1),

@@ -9,7 +9,7 @@ import tempfile
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import zarr
+from scipy import sparse
 from zarr.storage import MemoryStore
 
 import streamsvd
+from streamsvd.store.sources.sparse.in_memory import ScipySource
 from streamsvd.verbs import RESULT_VERBS, VERBS, Verb
 from tests.matrices import Rows
 
@@ -41,9 +43,10 @@ CAPABILITIES = {
     "row_weights": "weights of rows",
     "column_weights": "weights of columns",
     "record": "what was asked, and how it came about, in the result",
+    "sparse": "a matrix of which only some entries are stored, never made dense but for a block",
 }
 """What a verb may be able to do: an argument of the same name, but for those in `OF_ALL`, and `plan`."""
-OF_ALL = ("scheduler", "record")
+OF_ALL = ("scheduler", "record", "sparse")
 
 
 class Unreadable:
@@ -118,10 +121,51 @@ def unreadable_compressed() -> Path:
     return place
 
 
+class UnreadableCounts(Unreadable):
+    """The same of counts."""
+
+    shape, chunks = (M, N * WIDER), (CHUNK, N * WIDER)
+
+
+def counts(A: Matrix) -> Matrix:
+    """Counts that are large where the matrix is: the genes of each column are like it, some of them more."""
+    times = np.linspace(0.2, 0.5, WIDER)
+    return np.floor(4 * np.exp(np.kron(np.abs(A), times))).astype(A.dtype)
+
+
+NODES = 1500
+
+
+def graph(A: Matrix) -> sparse.csr_array:
+    """A graph of the same numbers: edges between rows that are near one another, and their products as weights."""
+    i = np.repeat(np.arange(NODES), 6)
+    j = (i + np.tile([1, 2, 3, 40, 400, 777], NODES)) % NODES
+    weights = np.abs(np.einsum("ij,ij->i", A[i], A[j]))
+    there = sparse.csr_array((weights, (i, j)), shape=(NODES, NODES))
+    return (there + there.T).tocsr()
+
+
+class UnreadableGraph(ScipySource):
+    """The same as far as it may be known without reading: where rows begin, and none of its edges."""
+
+    @classmethod
+    def of(cls) -> UnreadableGraph:
+        """Of the numbers of the laws."""
+        known = streamsvd.open(graph(matrix()))
+        return cls(*(getattr(known, f.name) for f in fields(known)))
+
+    def read_sparse(self, run: slice, /) -> Any:
+        raise AssertionError(f"rows {run} were read")
+
+    read = read_sparse
+
+
 MATRIX = Kind(lambda A: Rows(A, CHUNK), Unreadable, lambda i, j: f"at row {i}, column {j}", M)
+COUNTS = Kind(lambda A: Rows(counts(A), CHUNK), UnreadableCounts, lambda i, j: "", M)
 COLLECTION = Kind(
     parts, unreadable_parts, lambda i, j: f"at row {j}, column {i % PART} .*p{i // PART:02d}", N
 )
+GRAPH = Kind(graph, UnreadableGraph.of, lambda i, j: "", NODES)
 COMPRESSED = Kind(compressed, unreadable_compressed, lambda i, j: "", N)
 
 
@@ -396,6 +440,11 @@ class Updated:
         return cls(streamsvd.Model.open(path).as_svd(), report.options, report.info)
 
 
+def written_vectors(A: Any, **options: Any) -> Any:
+    """Vectors that were written."""
+    return streamsvd.embed(A, out=new_place(), **options)
+
+
 def bases(result: Any) -> Matrix:
     """All that is shared in a clustering, one after another."""
     return np.concatenate([np.ravel(c.basis) for c in result.clusters])
@@ -409,7 +458,10 @@ def read_back(result: Any) -> Matrix:
 
 WHOLE = "Every matrix comes back whole: leave entries or columns out of what is collected."
 SKETCHES = "Sketches and clusters are small eigenvalue problems of LAPACK, on the host."
-IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES}
+DENSE_FACTORS = (
+    "What is shared is stored as dense factors: factorise the matrices one by one, with svd."
+)
+IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES, "sparse": DENSE_FACTORS}
 PASSED_ON = "It is passed on where samples are: mend or leave out columns of X before."
 ONE_AFTER_ANOTHER = "Pieces are absorbed one after another, by narrow steps, at home."
 AS_MADE = "As the result was made: another would be of another matrix."
@@ -420,6 +472,14 @@ STREAM = {
     "device": AT_HOME,
     "row_weights": STREAM_WEIGHTS,
     "column_weights": STREAM_WEIGHTS,
+}
+OF_GRAPHS = {
+    "checkpoint": "Columns that are done are in memory, or in what is written: it begins anew.",
+    "mask": "A column is a node too: leave nodes out of rows and columns before.",
+    "nonfinite": "A weight that is missing is an error that names the edge: leave the edge out.",
+    "device": "Sparse rows are multiplied on the host.",
+    "row_weights": "Multiply the weights of edges before.",
+    "column_weights": "Nodes count less by their degrees, as beta says; multiply the weights of edges before.",
 }
 KERNEL_WEIGHTS = "A kernel compares rows as they are: multiply the columns before."
 POINTS = {
@@ -439,6 +499,13 @@ ROWS_OF_RESULT = {
     "column_weights": AS_MADE,
     "seed": NOT_RANDOM,
     "record": OF_ARRAY,
+}
+CELLS = {
+    "mask": "Genes are chosen by how much they vary.",
+    "nonfinite": "What was not counted is 0: a missing value is an error that names it.",
+    "device": "Counts are summed on the host; components of few genes take no longer there.",
+    "row_weights": "Leave cells out before: every one that is there counts.",
+    "column_weights": "Genes are chosen, not weighed.",
 }
 TRIANGLE = "Triangles are reduced by LAPACK, on the host."
 
@@ -461,6 +528,17 @@ CONTRACTS = (
             ("pca", {"route": "krylov", "tol": 1e-9, "scale": True}),
             ("pca", {"route": "gram"}),
         )
+    ),
+    Contract(
+        name="cells",
+        kind=COUNTS,
+        arrays={"s": None, "genes.variances_norm": None, "cells.total_counts": None},
+        exact=("certificate.sigma_upper", "Vh", "U", "genes.highly_variable"),
+        options={"genes": 60, "rank": 4},
+        by_memory="Where the Gram matrix does not fit, components are found by iterations.",
+        looks="A sample sets the scale before the pass for the components.",
+        lacks=CELLS,
+        rtol=1e-6,
     ),
     Contract(
         name="update",
@@ -632,6 +710,21 @@ CONTRACTS = (
         inputs=lambda A: (A, target(A)),
     ),
     Contract(
+        name="embed",
+        kind=GRAPH,
+        arrays={"vectors": None},
+        options={"dim": 20, "step": "transition"},
+        lacks=OF_GRAPHS,
+    ),
+    Contract(
+        name="embed",
+        kind=GRAPH,
+        call=written_vectors,
+        arrays={"vectors": None},
+        options={"dim": 20, "normalize": True, "step": "adjacency"},
+        lacks={"plan": "It is of what is written."},
+    ),
+    Contract(
         name="cluster",
         kind=COLLECTION,
         arrays={"labels": None, "errors": None, "compression_ratio": None},
@@ -765,6 +858,7 @@ CONTRACTS = (
             "row_weights": AS_MADE,
             "column_weights": AS_MADE,
             "device": "Bytes are decoded, on the host.",
+            "sparse": DENSE_FACTORS,
         },
     ),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 
+import dask
 import pytest
 from distributed import Client
 
@@ -26,6 +28,7 @@ from tests.faults.cluster_kit import (
 
 MOMENTS = 10
 FEW = [c for c in CONTRACTS if c.label in ("svd krylov", "cluster primal")]
+FROZEN = [c for c in CONTRACTS if c.label in ("svd krylov", "update first", "shuffle")]
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +150,21 @@ def running_tasks():
     from streamsvd.engine import task
 
     return len(task._running)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["processing", "memory"])
+@pytest.mark.parametrize("contract", [pytest.param(c, id=c.label) for c in FROZEN])
+def test_a_worker_that_stands_still_for_good_is_given_up_with_the_scheduler(contract, moment):
+    """It keeps its connections open and says nothing: whoever waits for it waits until the scheduler gives it up."""
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": "10 s"}),
+        processes(3) as (cluster, client),
+        disturbed(cluster, client, 1, number=signal.SIGSTOP, moment=moment) as disturbance,
+    ):
+        found = contract.run(contract.stored(matrix()))
+        for worker in disturbance.struck:
+            with contextlib.suppress(ProcessLookupError):  # its nanny had ended it
+                os.kill(disturbance.pids[worker], signal.SIGKILL)
+    assert len(disturbance.struck) == 1
+    assert contract.bits(found) == reference(contract).bits

@@ -33,6 +33,21 @@ OVER_A_NETWORK = (
 """Chunks much larger than a request; many small ones; inner ones of shards; a file; more memory than is needed."""
 
 
+SPARSE = (
+    Case((200_000, 4_000), (1 << 19, 1), codec="csr", density=0.01, options=("--rank=10", "--max-passes=3", "--route=krylov")),
+    Case((60_000, 20_000), (1 << 18, 1), codec="csr", density=0.004, dtype="float64", options=("--rank=10", "--max-passes=3", "--route=krylov")),
+    Case((3_000, 200_000), (1 << 18, 1), codec="csc", density=0.01, options=("--rank=8", "--max-passes=3", "--route=krylov", "--axis=columns")),
+    Case((100_000, 2_000), (1 << 19, 1), codec="csr", density=0.15, options=("--rank=10", "--route=gram")),
+)  # fmt: skip
+"""Read as they are stored, along rows and along columns; and as blocks with their zeros."""
+
+
+@pytest.mark.parametrize("case", [within(case)[0] for case in SPARSE], ids=str)
+def test_the_least_budget_is_kept_of_sparse_matrices(case, tmp_path):
+    figures = measure(case, tmp_path)
+    assert lawful(figures), (figures["peak_rss_bytes"], figures["projected_bytes"])
+
+
 @pytest.mark.parametrize("case", [within(case)[0] for case in CASES], ids=str)
 def test_the_least_budget_is_kept(case, tmp_path):
     figures = measure(case, tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from scipy import sparse
 
 import streamsvd
 from streamsvd.cli import app
@@ -96,6 +97,18 @@ def write_genotypes(folder: Path) -> None:
     write_grid(folder / "genotypes.zarr", "call_dosage", calls, dims, attributes, chunk=500)
 
 
+def write_cells(folder: Path) -> None:
+    """Counts of five kinds of cells, by cells as AnnData stores them."""
+    rng = np.random.default_rng(7)
+    m, n = 800, 2500
+    usual = rng.lognormal(-1.5, 1.2, n)
+    programs = 1 + rng.lognormal(0.5, 0.6, (5, n)) * (rng.random((5, n)) < 0.2)
+    rates = usual * programs[np.arange(m) % 5] * rng.lognormal(0, 0.4, (m, 1))
+    X = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, rates / 2)).astype(np.float32))
+    anndata = pytest.importorskip("anndata")
+    anndata.AnnData(X).write_h5ad(folder / "cells.h5ad")
+
+
 def frames(count: int, seed: int = 6) -> np.ndarray:
     """A still scene of its own for every seed: light that comes and goes, a bright ball that crosses it, and noise."""
     rng = np.random.default_rng(seed)
@@ -114,15 +127,48 @@ def write_frames(folder: Path) -> None:
     zarr.create_array(folder / "frames.zarr", data=frames(300), chunks=(50, 24, 32))
 
 
+def write_graph(folder: Path) -> None:
+    """Communities of nodes, as AnnData writes a sparse matrix."""
+    rng = np.random.default_rng(7)
+    i = rng.integers(1500, size=12_000)
+    j = np.where(
+        rng.random(i.size) < 0.8,
+        300 * (i // 300) + rng.integers(300, size=i.size),
+        rng.integers(1500, size=i.size),
+    )
+    there = sparse.coo_array((np.ones(i.size), (i, j)), shape=(1500, 1500)).tocsr()
+    write_csr(folder / "graph.zarr", (there + there.T).tocsr())
+
+
+def write_documents(folder: Path) -> None:
+    """Counts of words of documents about one of sixty topics each, as AnnData writes a sparse matrix."""
+    rng = np.random.default_rng(8)
+    topics = rng.dirichlet(np.full(900, 0.02), size=60)
+    topic = rng.choice(60, size=800, p=0.95 ** np.arange(60) / np.sum(0.95 ** np.arange(60)))
+    counts = np.stack([rng.multinomial(80, topics[t]) for t in topic]).astype("float32")
+    write_csr(folder / "documents.zarr", sparse.csr_array(counts))
+
+
+def write_csr(path: Path, matrix: sparse.csr_array) -> None:
+    """A sparse matrix as a group of zarr."""
+    kind = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [*matrix.shape]}
+    group = zarr.create_group(path, attributes=kind)
+    for name in ("data", "indices", "indptr"):
+        group.create_array(name, data=getattr(matrix, name), chunks=(4096,))
+
+
 DATA = {
     "climate-eof": write_climate,
     "embeddings-pca": write_embeddings,
     "checkpoint-compression": write_checkpoint,
     "kernel-regression": write_measurements,
     "genotypes": write_genotypes,
+    "cells": write_cells,
     "video-background": write_frames,
+    "node-embeddings": write_graph,
+    "text-topics": write_documents,
 }
-MAY_BE_ABSENT = ("embeddings-pca", "video-background")
+MAY_BE_ABSENT = ("embeddings-pca", "video-background", "node-embeddings", "text-topics")
 """Pipelines whose sources may be absent."""
 
 

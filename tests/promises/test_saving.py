@@ -29,6 +29,7 @@ BLOCKS = {
     for i in range(2)
     for name, kind in (("query", "float32"), ("key", "float64"))
 } | {"noise": RNG.standard_normal((40, 39))}
+RNG_COUNTS = RNG.poisson(RNG.gamma(2.0, 1.0, 60) * np.exp(RNG.standard_normal((200, 1))))
 WITH_NAN = np.where(RNG.random(A.shape) < 0.01, np.nan, A)
 
 
@@ -37,6 +38,8 @@ def verification() -> Any:
     with tempfile.TemporaryDirectory() as folder:
         return streamsvd.verify(streamsvd.svd(A, 3).save(Path(folder) / "svd"), A)
 
+
+GRAPH = np.abs(A[:40] @ A[:40].T)
 
 MAKERS: dict[str, list[Callable[[], Any]]] = {
     "svd": [
@@ -48,6 +51,10 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
         lambda: streamsvd.svd(A.astype("float32"), energy=0.9),
     ],
     "pca": [lambda: streamsvd.pca(A, 3), lambda: streamsvd.pca(np.ones((30, 3)), 1)],
+    "cells": [
+        lambda: streamsvd.cells(RNG_COUNTS, genes=20, rank=3, flavor="seurat"),
+        lambda: streamsvd.cells(RNG_COUNTS, genes=20, rank=3, span=0.9),
+    ],
     "rotate": [
         lambda: streamsvd.rotate(streamsvd.pca(A, 3, u=True)),
         lambda: streamsvd.rotate(streamsvd.svd(A + 1j * A[::-1], 3, mask=MASK), 2, "promax"),
@@ -68,6 +75,11 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
         lambda: streamsvd.top_eigenvectors(A, 2, seed=4),
         lambda: streamsvd.top_eigenvectors(iter([A[:150], A[150:]]), 1, n_rows=300, mask=MASK),
     ],
+    "embed": [
+        lambda: streamsvd.embed(GRAPH, 6, seed=2),
+        lambda: streamsvd.embed(GRAPH, 4, step_weights=(0, 1), step="adjacency", normalize=True, precision="double"),
+    ],
+    "eigenvectors": [lambda: streamsvd.graph_eigenvectors(GRAPH, 3)],
     "cluster": [lambda: streamsvd.cluster(BLOCKS, 0.1), lambda: streamsvd.cluster(BLOCKS, 0.01, mode="block")],
     "rate_curve": [lambda: streamsvd.rate_curve(BLOCKS, [0.1, 0.3])],
     "verify": [lambda: verification()],
@@ -233,7 +245,7 @@ def test_every_damaged_array_is_named(kind, i, way, tmp_path):
         else:
             file.write_bytes({"flipped": flipped, "short": data[:-1], "empty": b""}[way])
         name = file.relative_to(place).parts[0]
-        is_lazy = name == "U" or (kind, name) == ("rotate", "scores")
+        is_lazy = name == "U" or (kind, name) in {("rotate", "scores"), ("embed", "vectors")}
         if is_lazy and way != "gone":  # it is read where it is used
             lazy = getattr(streamsvd.load(place), name)
             for select in WAYS_TO_SELECT:

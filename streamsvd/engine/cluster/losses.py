@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from streamsvd.engine.machines import WORKER_SHARE
 from streamsvd.errors import BudgetError, StoreError, StreamSVDError
 from streamsvd.numerics.sentences import show_bytes
 
@@ -15,8 +16,6 @@ CONNECTION_REASON = "scheduler-connection-lost"
 """What distributed says of a future that it gave up because the scheduler went away."""
 
 GO_ON = "Run again; with checkpoint= it goes on from there."
-SAFE_SHARE = 0.6
-"""Of a worker's limit that a plan may take: at more it is paused, spills, and is killed."""
 
 
 def is_connection_lost(error: BaseException) -> bool:
@@ -65,7 +64,7 @@ def killed_error(error: Any, what: str, part: str, needs: int) -> StreamSVDError
             f"{said}{there}. Look at what its log says last; where memory was short, pass less memory=, or give workers more "
             "(--memory-limit) or fewer threads."
         )
-    remedy = f'Pass memory="{int(SAFE_SHARE * limit) >> 20}MiB", or give workers more memory (--memory-limit) or fewer threads.'
+    remedy = f'Pass memory="{int(WORKER_SHARE * limit) >> 20}MiB", or give workers more memory (--memory-limit) or fewer threads.'
     return BudgetError(f"{said}, of {show_bytes(limit)} each: a worker", needs, limit, remedy)
 
 

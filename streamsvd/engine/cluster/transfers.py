@@ -12,6 +12,7 @@ from typing import Any
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 
 REACH_SECONDS = 5.0
+"""In which a worker answers this process, if it can be reached."""
 TRIES = 10
 _direct: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 
@@ -19,6 +20,10 @@ REMARK = (
     "no worker answers this process (asked: {worker}), so what goes between them passes through the "
     "scheduler, twice the bytes. Open the workers' ports to it."
 )
+
+
+class WorkerLeftError(ConnectionError):
+    """A worker that may be the other end of a transfer is gone: what it does not answer would be waited for in vain."""
 
 
 class Transfers:
@@ -50,7 +55,8 @@ class Transfers:
                     self.client.scatter(
                         [value], workers=[worker], hash=False, direct=self.is_direct(worker),
                         timeout=REACH_SECONDS, asynchronous=True,
-                    )
+                    ),
+                    {worker},
                 )  # fmt: skip
             except (OSError, KeyError, TimeoutError):  # it has just left
                 if attempt == TRIES:
@@ -69,7 +75,14 @@ class Transfers:
     def fetch(self, future: Any) -> Any:
         """The value of a future that has ended; what was lost meanwhile is made again."""
         direct = _direct.get(self.client, False)
-        return self._watched(self.client.gather(future, direct=direct, asynchronous=True))
+        while True:
+            try:
+                return self._watched(
+                    self.client.gather(future, direct=direct, asynchronous=True),
+                    set(self.beat.threads),
+                )
+            except WorkerLeftError:  # who was asked may have been it
+                continue
 
     def is_direct(self, worker: str) -> bool:
         """Whether workers answer this process: one is asked, once for each client, unless the client says so itself."""
@@ -77,7 +90,7 @@ class Transfers:
         if said is not None:
             _direct[self.client] = bool(said)
         elif self.client not in _direct:
-            _direct[self.client] = self._watched(self._reaches(worker))
+            _direct[self.client] = self._watched(self._reaches(worker), {worker})
             if not _direct[self.client] and self.on_remark is not None:
                 self.on_remark(REMARK.format(worker=worker))
         return _direct[self.client]
@@ -89,8 +102,16 @@ class Transfers:
             return False
         return True
 
-    def _watched(self, call: Any) -> Any:
-        """The result of a call of the client; the scheduler is watched meanwhile, so that none waits for ever."""
+    def _watched(self, call: Any, workers: set[str]) -> Any:
+        """The result of a call of the client; the scheduler is watched meanwhile, so that none waits for ever.
+
+        A worker that is frozen keeps its connection open and says nothing: once the scheduler has given it up, nobody waits for it.
+
+        Raises
+        ------
+        WorkerLeftError
+            If one of these workers, which may be the other end, is not there any more.
+        """
         try:
             pending = asyncio.run_coroutine_threadsafe(call, self.client.loop.asyncio_loop)
         except RuntimeError:  # the loop went with its client
@@ -103,7 +124,8 @@ class Transfers:
                 except StillRunning:
                     if pending.done():  # it was the call's own
                         raise
-                    self.beat.workers()
+                    if not workers <= set(self.beat.workers()):
+                        raise WorkerLeftError("a worker has left") from None
         except BaseException as error:
             pending.cancel()
             if isinstance(error, Exception) and self.client.status in ("closing", "closed"):

@@ -17,7 +17,12 @@ from streamsvd.report.parts import Cell, Page, Section, Table, Tone
 from streamsvd.report.results.components import components_section, scores_section
 from streamsvd.report.results.costs import convergence, cost_section
 from streamsvd.report.results.origins import ResultOrigin
-from streamsvd.report.results.reproducing import command_line, reproduce_section
+from streamsvd.report.results.reproducing import (
+    command_line,
+    reproduce_section,
+    step_words,
+    steps_text,
+)
 from streamsvd.report.results.spectra import certificate_facts, energy_words, values_section
 from streamsvd.typing import Matrix, Real
 
@@ -47,6 +52,8 @@ def svd_sections(result: SVD, origin: ResultOrigin) -> list[Section]:
     ]
     if info.missing:
         facts.append(("missing entries", f"{info.missing:,}, {info.nonfinite}"))
+    if result.row_steps:
+        facts.append(("steps of rows", steps_text(result.row_steps)))
     if info.dropped_columns:
         facts.append(("columns left out", f"{len(info.dropped_columns):,}"))
     proved = Section("What is proved", (), facts, convergence(info.widths, c.tol))
@@ -91,7 +98,7 @@ def svd_page(result: SVD, origin: ResultOrigin) -> Page:
     budget = getattr(result.options, "memory", None)
     cost = cost_section(info, budget=budget if isinstance(budget, int) else 0, more=(("route", f"{info.route} along {info.axis}, {info.precision} precision"),))  # fmt: skip
     again = reproduce_section(
-        command_line(verb, origin.source, result.options),
+        command_line(verb, origin.source, result.options, after=step_words(result.row_steps)),
         options=result.options,
         release=origin.release,
         seed=info.seed,

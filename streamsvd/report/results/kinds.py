@@ -14,6 +14,7 @@ from streamsvd.collections.result import ClusterResult
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.rotation_result import Rotation
+from streamsvd.graphs.result import Embedding, GraphEigenvectors
 from streamsvd.info import Info
 from streamsvd.kernels.nystrom import NystromResult
 from streamsvd.kernels.ridge import KernelRidgeResult
@@ -21,9 +22,11 @@ from streamsvd.models.model import Model
 from streamsvd.models.verify import Verification
 from streamsvd.report.drawing.charts import cut_middle
 from streamsvd.report.parts import Cell, Page, Section, Table
+from streamsvd.report.results.cells import cells_page
 from streamsvd.report.results.collections import cluster_page, compressed_page, rates_page
 from streamsvd.report.results.costs import cost_section
 from streamsvd.report.results.factorisations import svd_page, verify_page
+from streamsvd.report.results.graphs import eigenvectors_page, embedding_page
 from streamsvd.report.results.kernels import nystrom_page, ridge_page
 from streamsvd.report.results.models import model_page
 from streamsvd.report.results.origins import ResultOrigin
@@ -33,6 +36,7 @@ from streamsvd.report.results.rows import least_squares_page, sample_page
 from streamsvd.report.results.streams import open_stream_page, stream_page
 from streamsvd.rows.lstsq import LeastSquaresResult
 from streamsvd.rows.sample_rows import RowSample
+from streamsvd.single_cell.result import CellsResult
 from streamsvd.store.objects import objects_at
 from streamsvd.store.results.loading import load
 from streamsvd.store.versions import is_model
@@ -42,6 +46,7 @@ from streamsvd.streams.stream import TopEigenvectorStream
 PAGES: dict[type, Callable[[Any, ResultOrigin], Page]] = {
     SVD: svd_page,
     PCA: svd_page,
+    CellsResult: cells_page,
     Rotation: rotation_page,
     Verification: verify_page,
     TopEigenvectorsResult: stream_page,
@@ -50,6 +55,8 @@ PAGES: dict[type, Callable[[Any, ResultOrigin], Page]] = {
     KernelRidgeResult: ridge_page,
     LeastSquaresResult: least_squares_page,
     RowSample: sample_page,
+    Embedding: embedding_page,
+    GraphEigenvectors: eigenvectors_page,
     ClusterResult: cluster_page,
     CompressedCollection: compressed_page,
     RateCurve: rates_page,

@@ -17,7 +17,7 @@ from streamsvd.report.drawing.scales import Numbers, Scale
 from streamsvd.report.parts import Cell, Drawing, Page, Section, Table, number, whole
 from streamsvd.report.results.factorisations import svd_verdict, vector_sections
 from streamsvd.report.results.origins import ResultOrigin
-from streamsvd.report.results.reproducing import NO_RELEASE
+from streamsvd.report.results.reproducing import NO_RELEASE, step_words, steps_text
 from streamsvd.report.results.spectra import certificate_facts, values_section
 from streamsvd.store.objects import objects_at
 from streamsvd.store.versions import LogEntry, ModelStore
@@ -152,7 +152,7 @@ def model_page(path: str | os.PathLike[str], origin: ResultOrigin) -> Page:
         "How to make it again",
         ["A model is made of the blocks that it has absorbed, in their order; each enters it once. The seed and the options are those it began with."],
         [NO_RELEASE, ("seed", str(spec.seed)), ("blocks", f"{len(model.blocks):,}"), ("kept versions", f"from {model.kept_from}")],
-        code=[f"streamsvd update {shlex.quote(origin.title)} SOURCE{_words(model)}"], tables=_spec_table(model),
+        code=[f"streamsvd update {shlex.quote(origin.title)} SOURCE{_words(model)}{_step_words(model)}"], tables=_spec_table(model),
     )  # fmt: skip
     if not model.version:
         return Page(origin.title, "model", "Nothing was absorbed yet.", "caution", (), [again])
@@ -165,6 +165,7 @@ def model_page(path: str | os.PathLike[str], origin: ResultOrigin) -> Page:
         ("version", str(model.version)), (spec.axis, f"{model.n_rows_held:,} held, {model.n_rows:,} ever absorbed"), ("rank", str(s.size)),
         ("energy seen", f"{ledger.energy:.6g}"), ("energy discarded", f"{ledger.discarded:.6g} in {ledger.truncations:,} steps"),
         ("columns left out", f"{len(model.dropped_columns):,}"),
+        *([("steps of rows", steps_text(model.row_steps))] if model.row_steps else []),
         ("advice", model.advice or "none: nothing says that it should be made again"),
     ]  # fmt: skip
     has_right = (
@@ -199,6 +200,11 @@ def _words(model: Model) -> str:
         "--u" if s.u else "",
     ]
     return "".join(f" {word}" for word in words if word)
+
+
+def _step_words(model: Model) -> str:
+    words = step_words(model.row_steps)
+    return f" {shlex.join(words)}" if words else ""
 
 
 def _spec_table(model: Model) -> list[Table]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from streamsvd import __version__
+from streamsvd.numerics.step_records import RowStepRecord
 from streamsvd.report.parts import Cell, Section, Table
 from streamsvd.store.results.values import is_array
 from streamsvd.verbs import VERBS
@@ -15,8 +16,10 @@ from streamsvd.verbs import VERBS
 PLACES = frozenset({"out", "checkpoint", "overwrite"})
 """Options that say where, not what."""
 OUT = frozenset(
-    {"svd", "pca", "rotate", "top_eigenvectors", "nystrom", "kernel_ridge", "sample_rows", "lstsq"}
-)
+    (
+        "svd", "pca", "cells", "rotate", "top_eigenvectors", "nystrom", "kernel_ridge", "sample_rows", "lstsq", "embed", "eigenvectors",
+    )
+)  # fmt: skip
 """Verbs whose command keeps its result."""
 NO_RELEASE = ("release that made it", f"it is not kept; this page was made by {__version__}")
 SOURCE = "SOURCE"
@@ -74,6 +77,17 @@ def command_line(
         words += ["--nonfinite", nonfinite]
     words += [*after, *(("--out", "again") if verb in OUT else ())]
     return shlex.join(words)
+
+
+def steps_text(records: Sequence[RowStepRecord]) -> str:
+    """Steps of rows as they are written, with what they counted."""
+    return ", ".join(record.text for record in records)
+
+
+def step_words(records: Sequence[RowStepRecord]) -> list[str]:
+    """The option that asks for steps of rows; of those that know of each column, that they count it again."""
+    texts = [record.text for record in records]
+    return ["--steps", ",".join(texts)] if texts else []
 
 
 def options_table(options: Any) -> list[Table]:

@@ -24,10 +24,9 @@ from streamsvd.store.places import Scratch, location_of
 from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.writing.partial import LOCK
 from streamsvd.store.writing.shield import defer_interrupts
+from streamsvd.store.writing.whole_writes import PARTIAL, write_all
 
 Array = npt.NDArray[Any]
-PARTIAL_ENDING = ".partial"
-"""End of the name of a file that is not whole."""
 
 
 class ArraySink(Protocol):
@@ -88,7 +87,7 @@ class FileSink:
 
     def write(self, name: str, values: Array, /) -> None:
         path = self.folder / f"{name}.npy"
-        partial = self.folder / f"{uuid.uuid4().hex}{PARTIAL_ENDING}"
+        partial = self.folder / f"{uuid.uuid4().hex}{PARTIAL}"
         with explain_errors(f"{name} of {self.place}"), defer_interrupts():
             with partial.open("xb") as file:
                 np.save(file, values, allow_pickle=False)
@@ -112,11 +111,7 @@ class TensorSink:
         with explain_errors(f"{name} of {self.place}"), defer_interrupts():
             handle = os.open(self.path, os.O_WRONLY)
             try:
-                done = 0
-                while done < data.nbytes:
-                    done += os.pwrite(
-                        handle, data[done : done + (1 << 30)].data, tensor.start + done
-                    )
+                write_all(handle, data.data, tensor.start)
             finally:
                 os.close(handle)
 

@@ -18,7 +18,6 @@ from streamsvd.checks.paths import PathOrUrl
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.collections.safetensors import lay_out_tensors, plan_tensors
 from streamsvd.store.collections.sinks import (
-    PARTIAL_ENDING,
     ArraySink,
     FileSink,
     GroupSink,
@@ -29,6 +28,7 @@ from streamsvd.store.collections.sinks import (
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.places import Location, PartialWork, location_of
 from streamsvd.store.writing.shield import defer_interrupts
+from streamsvd.store.writing.whole_writes import PARTIAL
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 INTACT = "nothing was replaced."
@@ -74,7 +74,7 @@ def new_collection(
             sink = lay_out(place, begun[0].folder.absolute(), shapes, origins)
         yield sink
         with explain_errors(place, INTACT), defer_interrupts():
-            begun[0].location.remove_ending(PARTIAL_ENDING)  # of workers that were killed
+            begun[0].location.remove_ending(PARTIAL)  # of workers that were killed
             begun[0].publish(overwrite=overwrite)
     except BaseException:
         for partial in begun:

@@ -19,11 +19,10 @@ from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import put_back, put_in_place
 from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.trial import try_place
+from streamsvd.store.writing.whole_writes import PARTIAL, write_all
 
 SCRATCH = "writing.scratch"
 """What no array is called; see the names that collections may not have."""
-PARTIAL = ".partial"
-"""End of the name of a file that is not whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class LocalLocation:
         partial = path.with_name(f"{path.name}-{uuid.uuid4().hex[:8]}{PARTIAL}")
         with partial.open("xb", buffering=0) as file:
             for part in parts:
-                _write_all(file.fileno(), memoryview(part))
+                write_all(file.fileno(), memoryview(part))
         partial.replace(path)
 
     def remove(self, key: str) -> None:
@@ -212,13 +211,6 @@ class LocalResumableWork(ResumableFolder, LocalWork):
     def home(self) -> Path:
         """See `ResumableWork.home`."""
         return self.folder
-
-
-def _write_all(handle: int, data: memoryview) -> None:
-    """Write all bytes where a file stands."""
-    done = 0
-    while done < len(data):
-        done += os.write(handle, data[done : done + (1 << 30)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from streamsvd.errors import StoreError
 RESULT_HOMES = {
     "svd": "streamsvd.factor.result:SVD",
     "pca": "streamsvd.factor.result:PCA",
+    "cells": "streamsvd.single_cell.result:CellsResult",
     "rotate": "streamsvd.factor.rotation_result:Rotation",
     "lstsq": "streamsvd.rows.lstsq:LeastSquaresResult",
     "nystrom": "streamsvd.kernels.nystrom:NystromResult",
@@ -17,6 +18,8 @@ RESULT_HOMES = {
     "cluster": "streamsvd.collections.result:ClusterResult",
     "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
+    "embed": "streamsvd.graphs.result:Embedding",
+    "eigenvectors": "streamsvd.graphs.result:GraphEigenvectors",
     "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
     "verify": "streamsvd.models.verify:Verification",
 }

@@ -63,6 +63,7 @@ class ResultWriter:
     def __init__(self, path: PathOrUrl, *, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
         self.has_u = self.committed = False
+        self._filled: list[str] = []
         self._place = place = location_of(path)
         place.settle()
         taken = place.exists("write")
@@ -99,6 +100,19 @@ class ResultWriter:
         self.has_u = True
         return RowsSink(str(target.absolute()), "U", place=str(self.path))
 
+    def array(self, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:
+        """An array of the result, under the name of its field, that is filled before the rest is written."""
+        with explain_errors(self.path, INTACT):
+            found = _create(self.partial.location, name, shape, chunks, dtype)
+        self._filled.append(name)
+        return found
+
+    def fill(self, array: Any, columns: slice, values: Any, rows: int) -> None:
+        """Write some columns of such an array, so many rows at a time."""
+        for start in range(0, values.shape[0], rows):
+            with explain_errors(self.path, INTACT), defer_interrupts():
+                array[start : start + rows, columns] = values[start : start + rows]
+
     def drop_u(self) -> None:
         """Leave ``U`` out after all: it is not whole."""
         self.partial.location.clear("U")
@@ -115,8 +129,9 @@ class ResultWriter:
             What it was made of, for a reader of the record.
         """
         try:
-            if self.has_u:
-                result = replace(result, U=lazy_array(self.partial.folder, "U"))
+            there = [*self._filled, *(["U"] if self.has_u else [])]
+            for name in there:
+                result = replace(result, **{name: lazy_array(self.partial.folder, name)})
             encoder = ResultEncoder()
             record = {"kind": kind_of(result), "format": FORMAT, "streamsvd": __version__}
             record |= {"source": source} if source else {}
@@ -125,7 +140,7 @@ class ResultWriter:
             here = self.partial.location
             with explain_errors(self.path, INTACT), defer_interrupts():
                 for name, array in encoder.arrays.items():
-                    if not (self.has_u and name == "U"):
+                    if name not in there:
                         _write_array(here, name, array)
                 record[DIGESTS] = {
                     name: digest(here.read(f"{name}/{METADATA}")) for name in encoder.arrays

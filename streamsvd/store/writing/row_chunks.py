@@ -24,10 +24,9 @@ from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.files.raw import BLOCK_BYTES, read_box
 from streamsvd.store.writing.resumable import JOURNAL
+from streamsvd.store.writing.whole_writes import PARTIAL, write_all
 
 Array = npt.NDArray[Any]
-PARTIAL = ".partial"
-"""End of the name of a chunk that is not whole."""
 _ZEROS = memoryview(bytes(1 << 16))
 
 
@@ -204,7 +203,7 @@ class ColumnTiles:
                 handle = os.open(self.path(index), os.O_WRONLY | os.O_CREAT, 0o644)
                 try:
                     start = self._offset(index, tile) + first * width * self.dtype.itemsize
-                    _write_all(handle, part.reshape(-1).view(np.uint8).data, start)
+                    write_all(handle, part.reshape(-1).view(np.uint8).data, start)
                 finally:
                     os.close(handle)
             at = stop
@@ -242,11 +241,3 @@ class ColumnTiles:
         """Remove the file of a run of rows."""
         with contextlib.suppress(OSError):
             self.path(index).unlink()
-
-
-def _write_all(handle: int, data: memoryview, start: int | None = None) -> None:
-    """Write all bytes at a place in a file, or where it stands."""
-    done = 0
-    while done < len(data):
-        part = data[done : done + (1 << 30)]
-        done += os.write(handle, part) if start is None else os.pwrite(handle, part, start + done)

@@ -22,37 +22,64 @@ from streamsvd.typing import Matrix
 
 
 @dataclass(slots=True, eq=False)
+class ProductSums:
+    """``A* A V``, rows and energy of some rows of A.
+
+    Attributes
+    ----------
+    products
+        ``(n, b)``, for columns V of the same shape.
+    n_rows, energy
+        How many rows there were, and the sum of the squares of their entries.
+    """
+
+    products: Matrix
+    n_rows: int = 0
+    energy: float = 0.0
+
+    def add(self, rows: Matrix, basis: Matrix) -> None:
+        """With some more rows."""
+        X = rows.astype(np.float64, copy=False)
+        self.products += X.T @ (X @ basis)
+        self.n_rows += X.shape[0]
+        self.energy += float(np.einsum("ij,ij->", X, X))
+
+    def absorb(self, other: ProductSums) -> ProductSums:
+        """With those of other rows."""
+        self.products += other.products
+        self.n_rows, self.energy = self.n_rows + other.n_rows, self.energy + other.energy
+        return self
+
+
+@dataclass(slots=True, eq=False)
 class Refinement:
-    """The sums of a further pass.
+    """A further pass, and what it proves.
 
     Parameters
     ----------
     first_answer
         What is to be refined.
+
+    Attributes
+    ----------
+    sums
+        What all rows add up to.
     """
 
     first_answer: StreamAnswer
-    products: Matrix = field(init=False)
-    n_rows: int = 0
-    energy: float = 0.0
+    sums: ProductSums = field(init=False)
 
     def __post_init__(self) -> None:
-        self.products = np.zeros_like(self.first_answer.basis)
+        self.sums = ProductSums(np.zeros_like(self.first_answer.basis))
 
     def update(self, rows: Matrix) -> None:
         """Absorb a block of rows."""
-        if rows.ndim != 2 or rows.shape[1] != self.products.shape[0]:
+        basis = self.first_answer.basis
+        if rows.ndim != 2 or rows.shape[1] != basis.shape[0]:
             raise ShapeError(
-                f"a block of shape {rows.shape} came in a further pass over rows of {self.products.shape[0]} numbers."
+                f"a block of shape {rows.shape} came in a further pass over rows of {basis.shape[0]} numbers."
             )
-        X = rows.astype(np.float64, copy=False)
-        self.products += X.T @ (X @ self.first_answer.basis)
-        self.n_rows += X.shape[0]
-        self.energy += float(np.sum(X * X))
-
-    def take_sums(self, products: Matrix, n_rows: int, energy: float) -> None:
-        """What all rows add up to."""
-        self.products, self.n_rows, self.energy = products, n_rows, energy
+        self.sums.add(rows, basis)
 
     def finalize(self) -> StreamAnswer:
         """The better answer, with what is proved of it.
@@ -62,14 +89,14 @@ class Refinement:
         SpecError
             If these were other rows than those of the first pass.
         """
-        first = self.first_answer
-        same = abs(self.energy - first.energy) <= 1e-6 * first.energy
-        if self.n_rows != first.n_rows or not same:
+        first, sums = self.first_answer, self.sums
+        same = abs(sums.energy - first.energy) <= 1e-6 * first.energy
+        if sums.n_rows != first.n_rows or not same:
             raise SpecError(
-                f"the further pass saw {self.n_rows:,} rows of energy {self.energy:.9g}, the first "
+                f"the further pass saw {sums.n_rows:,} rows of energy {sums.energy:.9g}, the first "
                 f"{first.n_rows:,} of {first.energy:.9g}. Pass the same rows again, in any order."
             )
-        V, Y, k = first.basis, self.products, first.components.shape[0]
+        V, Y, k = first.basis, sums.products, first.components.shape[0]
         H = V.T @ Y
         theta, Z = linalg.eigh((H + H.T) / 2, driver="evd", check_finite=False)
         theta, Z = np.maximum(theta[::-1], 0.0), Z[:, ::-1]
@@ -120,4 +147,4 @@ class Refinement:
 
     def _rounding(self) -> float:
         """Of a product with ``A* A``, as the norm of an error."""
-        return 8 * UNIT_ROUNDOFF * float(np.sqrt(max(self.n_rows, 1))) * self.energy
+        return 8 * UNIT_ROUNDOFF * float(np.sqrt(max(self.sums.n_rows, 1))) * self.sums.energy

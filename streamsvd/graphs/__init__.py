@@ -1,0 +1,1 @@
+"""Graphs as sparse matrices: embeddings of their nodes, and leading eigenvectors of their normalised adjacency."""

@@ -1,0 +1,15 @@
+"""What embeddings of graphs compute: a random projection that is never stored, and products of rows of a graph with it."""
+
+from streamsvd.graphs.mathematics.powers import add_weighted, multiply_rows, square_norms
+from streamsvd.graphs.mathematics.projection import degree_factors, projected_rows
+from streamsvd.graphs.mathematics.symmetry import MODULUS, asymmetry_hash
+
+__all__ = [
+    "MODULUS",
+    "asymmetry_hash",
+    "add_weighted",
+    "degree_factors",
+    "multiply_rows",
+    "projected_rows",
+    "square_norms",
+]

@@ -1,0 +1,158 @@
+"""What one read of a graph finds for each of its nodes: its degree, or where one step along its edges leads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streamsvd.engine.device import Device
+from streamsvd.errors import NonFiniteError, SpecError, remedy_of
+from streamsvd.graphs.mathematics import MODULUS, asymmetry_hash, multiply_rows
+from streamsvd.graphs.reader import NodeBlock
+from streamsvd.typing import Matrix, Real
+
+NAN_REMEDY = "Mend the weight, or leave the edge out."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeValues:
+    """Rows that were found, a number or several for each node, in runs that follow one another.
+
+    Attributes
+    ----------
+    pieces
+        Number of the first node of each run, and its rows.
+    asymmetry
+        Of a graph that was asked whether it is symmetric: 0 where it is.
+    """
+
+    pieces: tuple[tuple[int, Matrix], ...] = ()
+    asymmetry: int = 0
+
+    def merge(self, other: NodeValues) -> NodeValues:
+        """Of both."""
+        total = (self.asymmetry + other.asymmetry) % MODULUS
+        return NodeValues((*self.pieces, *other.pieces), total)
+
+    def fill(self, out: Matrix) -> None:
+        """Put them where they belong."""
+        for first, rows in self.pieces:
+            out[first : first + rows.shape[0]] = rows
+
+
+@dataclass(slots=True, eq=False)
+class FoundRows:
+    """Rows that a span has found so far; one owner, updated in place."""
+
+    pieces: list[tuple[int, Matrix]] = field(default_factory=list)
+    asymmetry: int = 0
+
+
+class _NodePass:
+    """A pass that finds something of each node."""
+
+    __slots__ = ()
+
+    def init(self, device: Device) -> FoundRows:
+        """Of no node."""
+        del device
+        return FoundRows()
+
+    def close(self, state: FoundRows) -> NodeValues:
+        """Of the nodes of a span."""
+        return NodeValues(tuple(state.pieces), state.asymmetry)
+
+    def merge(self, left: NodeValues, right: NodeValues) -> NodeValues:
+        """Of both."""
+        return left.merge(right)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DegreePass(_NodePass):
+    """The sum of each row's weights, ``(n,)`` in float64, which are looked at on the way.
+
+    Attributes
+    ----------
+    compares
+        Whether the graph is compared with its transpose.
+    """
+
+    compares: bool = False
+
+    def update(self, state: FoundRows, block: NodeBlock) -> FoundRows:
+        """With some rows.
+
+        Raises
+        ------
+        NonFiniteError, SpecError
+            If a weight is not finite, or below 0; it names its row and column.
+        """
+        values, offsets = block.rows.data.astype(np.float64), block.rows.indptr
+        with np.errstate(over="ignore", invalid="ignore"):
+            # in the order of the row: `reduceat` would take the next row's first for an empty one
+            sums = np.bincount(
+                np.repeat(np.arange(offsets.size - 1), np.diff(offsets)), values, offsets.size - 1
+            )
+        if not np.isfinite(sums).all() or (values < 0).any():
+            self._refuse(block, values)
+        if self.compares:
+            found = asymmetry_hash(block.rows, block.first)
+            state.asymmetry = (state.asymmetry + found) % MODULUS
+        state.pieces.append((block.first, sums))
+        return state
+
+    def _refuse(self, block: NodeBlock, values: Real) -> None:
+        """Raise for the first weight that cannot be meant."""
+        bad = ~np.isfinite(values) | (values < 0)
+        if not bad.any():
+            raise SpecError(
+                f"the weights of a node of {block.source.name} add up beyond float64. Divide all weights by one number."
+            )
+        at = int(np.argmax(bad))
+        row = int(np.searchsorted(block.rows.indptr, at, side="right")) - 1
+        column, value = int(block.rows.indices[at]), float(values[at])
+        where = block.source.locate(block.first + row, column)
+        if np.isfinite(value):
+            raise SpecError(
+                f"the edge from node {block.first + row} to node {column} has weight {value:g} ({where}), and weights of edges are 0 or "
+                "more. Take the moduli, or leave such edges out."
+            )
+        text = "NaN" if np.isnan(value) else "Inf"
+        raise NonFiniteError(text, block.first + row, column, where, remedy_of(text, NAN_REMEDY))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepPass(_NodePass):
+    """One step along the edges: ``D^-1 A X``, or ``A X``.
+
+    Attributes
+    ----------
+    X
+        ``(n, w)``; what is found has its type.
+    degrees
+        Diagonal of D, ``(n,)``; None where it is left out.
+    """
+
+    X: Matrix
+    degrees: Real | None
+
+    def update(self, state: FoundRows, block: NodeBlock) -> FoundRows:
+        """With some rows.
+
+        Raises
+        ------
+        SpecError
+            If an entry leaves the type.
+        """
+        part = slice(block.first, block.first + block.rows.shape[0])
+        divisors = None if self.degrees is None else self.degrees[part]
+        with np.errstate(over="ignore", invalid="ignore"):
+            Y = multiply_rows(block.rows, self.X, divisors)
+        if not np.isfinite(Y).all():
+            raise SpecError(
+                f'a step along the edges of {block.source.name} leaves the range of {self.X.dtype}. Pass step="transition", '
+                'precision="double", fewer weights, or a beta nearer to 0.'
+            )
+        state.pieces.append((block.first, Y))
+        return state
