@@ -17,7 +17,6 @@ from scipy import sparse
 import streamsvd
 from streamsvd.single_cell.mathematics import GeneMoments, moments_of, ranks_of
 from streamsvd.single_cell.mathematics.counts import GeneSums, count_entries
-from streamsvd.single_cell.reader import EntryReader
 from tests.cells.counts import annotated, counts
 from tests.matrices import Rows
 
@@ -101,7 +100,7 @@ def test_threads_and_workers_do_not_change_a_bit(tmp_path) -> None:
     )
     for name in ("data", "indices", "indptr"):
         group.create_array(name, data=getattr(big, name), chunks=(70_001,))
-    assert len(EntryReader(streamsvd.open(place)).spans) > 1
+    assert streamsvd.plan("cells", place, **ASKED).spans > 1
     found = []
     for threads in (1, 2, 5):
         with dask.config.set(num_workers=threads):
@@ -238,16 +237,6 @@ def test_passes_are_numbered_through_all_parts() -> None:
     started = [(e.number, e.purpose) for e in events if isinstance(e, PassStarted)]
     assert [number for number, _ in started] == [1, 2, 3, 4]
     assert [n for n, _ in started] == [e.number for e in events if isinstance(e, PassDone)]
-
-
-def test_runs_have_as_many_entries_as_fit_and_depend_on_the_matrix_alone() -> None:
-    big = counts(5000, 900, seed=2)
-    reader = EntryReader(streamsvd.open(big))
-    assert reader.most_entries <= 1 << 19
-    assert reader.spans[0][0] == 0
-    assert reader.spans[-1][1] == 5000
-    assert all(a % reader.height == 0 for a, _ in reader.spans)
-    assert reader.cost(reader.spans, None) == reader.pass_bytes == streamsvd.open(big).stored_bytes
 
 
 def test_the_first_of_equal_genes_is_chosen() -> None:
