@@ -11,7 +11,8 @@ import numpy as np
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.step_counts import CountPlan, count_rows, plan_counts
+from streamsvd.engine.schedule import Schedule
+from streamsvd.engine.step_counts import count_rows, plan_counts
 from streamsvd.engine.transforms import climatology_of
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.row_steps import (
@@ -317,7 +318,7 @@ def _needs(steps: Sequence[RowStep], together: frozenset[int]) -> frozenset[Need
 
 def plan_steps(
     source: Source, steps: Sequence[RowStep], memory: int | float | str | None
-) -> CountPlan | None:
+) -> Schedule | None:
     """How the first pass that counts runs; None where none is needed.
 
     Raises
