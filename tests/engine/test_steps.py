@@ -185,6 +185,10 @@ def test_columns_are_kept_from_what_steps_of_all_columns_leave():
     kept = np.arange(N) % 3 == 0
     view = KeptColumns(found, Columns.of(kept))
     np.testing.assert_array_equal(everything(view), everything(found)[:, kept])
+    assert is_sparse(view)
+    np.testing.assert_array_equal(
+        view.read_sparse(slice(7, 90)).toarray(), everything(found)[7:90, kept]
+    )
     result = streamsvd.pca(found, 3, mask=kept, u=True)
     X = everything(found)[:, kept]
     np.testing.assert_allclose(
