@@ -65,7 +65,9 @@ def path(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("steps", ["normalize,log1p", "tfidf"])
+@pytest.mark.parametrize(
+    "steps", ["normalize,log1p", "tfidf", pytest.param("pearson", marks=pytest.mark.slow)]
+)
 def test_the_peak_stays_within_the_least_budget(path, steps):
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(path), steps],
