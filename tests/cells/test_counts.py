@@ -93,7 +93,7 @@ def bits(found: Any) -> list[bytes]:
 
 def test_threads_and_workers_do_not_change_a_bit(tmp_path) -> None:
     """Of counts as they are stored, in several tasks a pass."""
-    big = counts(9000, 400, seed=4)
+    big = counts(40_000, 400, seed=4)
     place = tmp_path / "cells.zarr"
     group = zarr.create_group(place)
     group.attrs.update(
