@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.numbers import check_numbers
 from streamsvd.checks.sizes import check_magnitude, size_of
-from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics import DictionaryOptions, Kernel, typical_length
 from streamsvd.kernels.mathematics.dictionary import LEAST
 from streamsvd.kernels.mathematics.kernel import LENGTH_KERNELS, UNBOUNDED_KERNELS
 from streamsvd.kernels.mathematics.ridge import best_length
 from streamsvd.kernels.options import KernelOptions
-from streamsvd.protocols import Source, is_sparse
-from streamsvd.store.sources.border import innermost_source
+from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
 Options = TypeVar("Options", bound=KernelOptions)
@@ -52,22 +50,6 @@ def sampling_of(options: KernelOptions) -> DictionaryOptions:
     return DictionaryOptions(
         kernel=kernel, gamma=gamma, budget=budget, mode=options.mode, least=least, seed=options.seed
     )  # fmt: skip
-
-
-def check_kernel_rows(source: Source, kernel: Any) -> None:
-    """Refuse a kernel of rows of which only some entries are stored that needs them all.
-
-    Raises
-    ------
-    SpecError
-        If it sums over all columns what the products and norms of rows do not tell.
-    """
-    if kernel == "laplacian" and is_sparse(innermost_source(source)):
-        raise SpecError(
-            f'kernel="laplacian" needs |x - y| in every one of the {source.shape[1]:,} columns, and {source.name} is sparse: most of '
-            'them are zero in both rows. Pass kernel="rbf", "matern" or "cosine", which follow from products and norms of rows, '
-            "or the matrix with its zeros."
-        )
 
 
 def open_choices(options: KernelOptions) -> tuple[str, ...]:

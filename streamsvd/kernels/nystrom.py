@@ -36,7 +36,6 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.info import Info
 from streamsvd.kernels.choice import (
     SAMPLE_ROWS,
-    check_kernel_rows,
     open_choices,
     read_sample,
     sampling_of,
@@ -63,6 +62,7 @@ from streamsvd.kernels.options import (
 )
 from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
 from streamsvd.kernels.records import NystromCertificate
+from streamsvd.kernels.row_kinds import check_kernel_rows
 from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source

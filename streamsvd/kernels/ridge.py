@@ -34,7 +34,6 @@ from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.info import Info, Status
 from streamsvd.kernels.choice import (
-    check_kernel_rows,
     open_choices,
     read_sample,
     sampling_of,
@@ -70,6 +69,7 @@ from streamsvd.kernels.options import (
     Solver,
 )
 from streamsvd.kernels.passes import HoldoutSums, PredictionPass, RegressionPass
+from streamsvd.kernels.row_kinds import check_kernel_rows
 from streamsvd.kernels.solving import RidgeSolution, solve_by_gradients, solve_directly
 from streamsvd.kernels.targets import Targets, as_targets
 from streamsvd.labels import NO_LABELS, Labels

@@ -18,17 +18,17 @@ import streamsvd.kernels.ridge
 from streamsvd import BudgetError, NonFiniteError, SpecError
 from streamsvd.store.sources import border
 from streamsvd.store.sources.sparse import compressed
-from tests.contracts.verbs import M, N, matrix, new_place, target, where
+from tests.contracts.verbs import MATRIX, M, N, matrix, new_place, target, where
 from tests.matrices import Rows
 
 SAME = 1e-12
-KEPT = np.arange(N) % 3 != 2
+COLUMNS = np.arange(N) % 3 != 2
 
 
 def law(*capabilities):
-    """Contracts of verbs that read sparse matrices; what `convert` writes, and `cells`, which takes counts, have tests of their own."""
-    own = ("convert", "cells")
-    return [p for p in where("sparse", *capabilities) if p.values[0].name not in own]
+    """Contracts of verbs that read any matrix; what `convert` writes of sparse ones, counts and graphs have tests of their own."""
+    found = [p for p in where("sparse", *capabilities) if p.values[0].kind is MATRIX]
+    return [p for p in found if p.values[0].name != "convert"]
 
 
 every = pytest.mark.parametrize("contract", law())
@@ -117,8 +117,8 @@ def test_a_cluster_does_not_change_a_bit(contract, workers):
 @pytest.mark.parametrize("contract", law("mask"))
 def test_a_mask_leaves_columns_out(contract, form):
     A = spotted()
-    found = contract.run(FORMS[form](A), mask=KEPT)
-    assert_same(contract, found, contract.run(dense(A, form), mask=KEPT))
+    found = contract.run(FORMS[form](A), mask=COLUMNS)
+    assert_same(contract, found, contract.run(dense(A, form), mask=COLUMNS))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -162,7 +162,7 @@ def test_a_kernel_that_needs_every_column_is_refused(form):
         with pytest.raises(SpecError, match=words):
             verb(A, "laplacian")
         with pytest.raises(SpecError, match=words):
-            verb(A, "laplacian", mask=KEPT)
+            verb(A, "laplacian", mask=COLUMNS)
     for verb in (streamsvd.kernel_ridge, streamsvd.kernels.ridge.plan_kernel_ridge):
         with pytest.raises(SpecError, match=words):
             verb(A, target(A), "laplacian", ridge=1.0)

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from streamsvd.models.mathematics import incremental
 from streamsvd.models.mathematics.incremental import IncrementalSVD
-from streamsvd.models.mathematics.sparse_stack import StackedRows
+from streamsvd.models.mathematics.sparse_stack import RowsBelow
 
 N = 900
 
@@ -133,7 +133,7 @@ def test_products_of_rows_less_one_and_one_below(complex_):
     V = rng.standard_normal((N, 4)) + (1j * rng.standard_normal((N, 4)) if complex_ else 0)
     Y = rng.standard_normal((31, 3)) + (1j * rng.standard_normal((31, 3)) if complex_ else 0)
     F = np.concatenate([S.toarray() - c, d[None]])
-    rows = StackedRows(S, c, d)
+    rows = RowsBelow(S, c, d)
     np.testing.assert_allclose(rows.times(V), F @ V, atol=1e-11)
     np.testing.assert_allclose(rows.adjoint(Y), F.conj().T @ Y, atol=1e-11)
     np.testing.assert_allclose(rows.gram(), F @ F.conj().T, atol=1e-9)

@@ -56,7 +56,7 @@ from scipy import linalg, sparse
 
 from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.models.mathematics.sparse_stack import StackedRows, project_stack, stack_basis
+from streamsvd.models.mathematics.sparse_stack import RowsBelow, project_stack, stack_basis
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.intervals import leading_run, relative_widths
 from streamsvd.numerics.ledger import Factor, Ledger, LeftRotation, StackPart, energy_of
@@ -489,7 +489,7 @@ class IncrementalSVD:
             mean = state.mean + (b / weight) * apart if state.weight > 0 else centre
             if state.weight > 0:
                 below = np.sqrt(state.weight * b / weight) * apart
-        rows = StackedRows(block, centre, below)
+        rows = RowsBelow(block, centre, below)
         found, known = stack_basis(state.s, state.Vh, rows), state.s.size
         ledger = state.ledger + Ledger(energy=found.energy, height=known + b + block.shape[1])
         values = np.sqrt(found.squares)

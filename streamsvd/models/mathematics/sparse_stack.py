@@ -36,7 +36,7 @@ LEAST_NEW = 1e-10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StackedRows:
+class RowsBelow:
     """``F = [S - 1 c; d]``: compressed rows less one row, and a dense one below them.
 
     Attributes
@@ -113,7 +113,7 @@ class StackBasis:
     rounding: float
 
 
-def stack_basis(s: Real, Vh: Matrix, rows: StackedRows) -> StackBasis:
+def stack_basis(s: Real, Vh: Matrix, rows: RowsBelow) -> StackBasis:
     """Left vectors of ``[s Vh; F]``, of products with F alone.
 
     Notes
@@ -138,7 +138,7 @@ def stack_basis(s: Real, Vh: Matrix, rows: StackedRows) -> StackBasis:
     return StackBasis(U, values * values, energy, lost, rounding)
 
 
-def project_stack(U: Matrix, s: Real, Vh: Matrix, rows: StackedRows) -> tuple[Matrix, Real, Matrix]:
+def project_stack(U: Matrix, s: Real, Vh: Matrix, rows: RowsBelow) -> tuple[Matrix, Real, Matrix]:
     """``U* [s Vh; F]`` as ``u diag(s) Vh``.
 
     Notes
