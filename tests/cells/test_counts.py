@@ -92,7 +92,7 @@ def bits(found: Any) -> list[bytes]:
 
 def test_threads_and_workers_do_not_change_a_bit(tmp_path) -> None:
     """Of counts as they are stored, in several tasks a pass."""
-    big = counts(9000, 400, seed=4)
+    big = counts(40_000, 400, seed=4)
     place = tmp_path / "cells.zarr"
     group = zarr.create_group(place)
     group.attrs.update(
@@ -217,6 +217,33 @@ def test_names_say_which_genes_are_mitochondrial() -> None:
     assert (
         streamsvd.cells(adata, **ASKED, mito="GENE-1").genes.mt.sum() == 27
     )  # 13 to 19, 100 to 119
+
+
+def test_cells_that_come_later_go_through_the_same() -> None:
+    found = streamsvd.cells(X, **ASKED)
+    np.testing.assert_allclose(
+        found.transform(X[:50]), found.U[:50] * found.s, rtol=1e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_an_object_is_filled_under_the_names_of_scanpy(copy, tmp_path) -> None:
+    pytest.importorskip("anndata")
+    adata = annotated(X)
+    adata.layers["counts"], adata.X = adata.X, np.log1p(adata.X)
+    filled = streamsvd.anndata.cells(adata, 60, 4, layer="counts", key_added="mine", copy=copy)
+    assert (filled is None) != copy
+    target = filled if copy else adata
+    assert target.obsm["mine"].shape == (700, 4)
+    assert target.uns["mine"]["params"]["layer"] == "counts"
+    np.testing.assert_array_equal(target.obs.total_counts, DENSE.sum(axis=1, dtype=float))
+    if copy:
+        assert list(adata.obs) == []
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    of_file = streamsvd.anndata.cells(tmp_path / "cells.h5ad", 60, 4, layer="counts")
+    np.testing.assert_array_equal(of_file.genes.highly_variable, target.var.highly_variable)
+    with pytest.raises(streamsvd.SpecError, match="is no AnnData object"):
+        streamsvd.anndata.cells(X, 60, 4)
 
 
 def test_an_object_of_other_cells_is_refused() -> None:
