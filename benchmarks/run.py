@@ -41,6 +41,7 @@ MODULES = {
     "W1": "cluster_simulation",
     "I1": "conversion",
     "Z1": "sparse_pass",
+    "Z2": "cells",
     "G1": "node_embeddings",
     "O1": "object_store",
     "S1": "streams",

@@ -14,6 +14,7 @@ _HOMES = {
     "column_weights": "streamsvd.engine.transforms",
     "detrend": "streamsvd.engine.transforms",
     "convert": "streamsvd.conversion.convert",
+    "transpose": "streamsvd.conversion.convert",
     "ConvertedArray": "streamsvd.conversion.convert",
     "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
@@ -67,6 +68,8 @@ _HOMES = {
     "plan_pca": "streamsvd.factor.pca",
     "svd": "streamsvd.factor.svd",
     "pca": "streamsvd.factor.pca",
+    "cells": "streamsvd.single_cell.verb",
+    "CellsResult": "streamsvd.single_cell.result",
     "rotate": "streamsvd.factor.rotation",
     "Rotation": "streamsvd.factor.rotation_result",
     "effective_sample_size": "streamsvd.factor.sampling",
@@ -99,7 +102,7 @@ if TYPE_CHECKING:
     from streamsvd.collections.mathematics import MergeStep
     from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
     from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
-    from streamsvd.conversion.convert import ConvertedArray, convert
+    from streamsvd.conversion.convert import ConvertedArray, convert, transpose
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.engine.steps import apply_steps
@@ -142,6 +145,8 @@ if TYPE_CHECKING:
     from streamsvd.report.plotting import plot
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
+    from streamsvd.single_cell.result import CellsResult
+    from streamsvd.single_cell.verb import cells
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
     from streamsvd.streams.mathematics import StreamCertificate
@@ -155,6 +160,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessError",
     "BudgetError",
+    "CellsResult",
     "Certificate",
     "ClusterResult",
     "CompressedCollection",
@@ -195,6 +201,7 @@ __all__ = [
     "UpdateReport",
     "anomalies",
     "apply_steps",
+    "cells",
     "cluster",
     "column_weights",
     "compress",
@@ -227,6 +234,7 @@ __all__ = [
     "shuffle",
     "svd",
     "top_eigenvectors",
+    "transpose",
     "update",
     "verify",
 ]

@@ -62,6 +62,28 @@ class MissingChunkError(StoreError):
         )
 
 
+class MissingEntriesError(MissingChunkError):
+    """A stored chunk of a sparse matrix is absent; it says which rows, or columns, lie in it."""
+
+    def __init__(
+        self, key: str, where: str, side: str, first: int, last: int, may_be_filled: bool = False
+    ) -> None:
+        super().__init__(key, where)
+        self.args = (key, where, side, first, last, may_be_filled)
+        self.side, self.first, self.last, self.may_be_filled = side, first, last, may_be_filled
+
+    def __str__(self) -> str:
+        remedy = (
+            'Restore the chunk, or pass missing="fill" if chunks that hold only fill values were never written.'
+            if self.may_be_filled
+            else "Restore the chunk: a fill value in its place would be another matrix."
+        )
+        return (
+            f"chunk {self.key!r} of {self.where} is missing, which holds entries of {self.side}s {self.first} to {self.last}. "
+            f"{remedy}"
+        )
+
+
 class MissingObjectError(MissingChunkError):
     """An object is absent that a version of a model, or of a compressed collection, needs."""
 

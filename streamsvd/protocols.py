@@ -88,6 +88,10 @@ class SparseSource(Source, Protocol):
         """At most so many entries are stored in any ``length`` consecutive rows (of CSC: columns)."""
         ...
 
+    def sparse_bytes(self, entries: int, /) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, at most, with what it hands back."""
+        ...
+
     def read_sparse(self, run: slice, /) -> Any:
         """Rows of the matrix as a ``scipy.sparse.csr_array``; of CSC, columns of it as rows of that array.
 
@@ -102,7 +106,14 @@ class SparseSource(Source, Protocol):
         ...
 
 
-SPARSE_MEMBERS = ("entries", "sparse_axis", "stored_bytes", "most_entries", "read_sparse")
+SPARSE_MEMBERS = (
+    "entries",
+    "sparse_axis",
+    "stored_bytes",
+    "most_entries",
+    "sparse_bytes",
+    "read_sparse",
+)
 """What a sparse source has beside the others; a view of one has them only where it says so itself."""
 
 

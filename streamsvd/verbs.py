@@ -59,6 +59,7 @@ VERBS = {
         _verb("verify", "models", "verify", "VerifyOptions", "verify"),
         _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
         _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
+        _verb("cells", "single_cell", "verb", "CellsOptions", "cells"),
         _verb("convert", "conversion", "convert", "ConvertOptions", "convert"),
         _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
         _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),

@@ -34,6 +34,7 @@ FAMILIES = {
     "factor": "Factorisations",
     "models": "Models",
     "conversion": "Conversion",
+    "single_cell": "Cells",
     "streams": "Streams",
     "kernels": "Kernels",
     "rows": "Rows",

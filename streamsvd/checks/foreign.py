@@ -1,21 +1,27 @@
-"""What is not read yet, by the name of its type or of its file: what it is, and the line that gets it in.
+"""What is not read, by the name of its type or of its file: what it is, and the line that gets it in.
 
 Nothing is imported to tell: an object that is here has brought its library, and a file is known by the end of its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from streamsvd.errors import SpecError, StoreError
 
-SPARSE_REMEDY = (
-    "If it fits in memory as a dense array, pass {dense}; else an object with shape, dtype, chunks and read(rows) that "
-    "returns {rows}."
+SPARSE_REMEDY = "Pass a matrix of scipy.sparse, which is read as it is: {scipy}."
+"""Of sparse arrays of other libraries, where a sparse matrix is read."""
+DENSE_REMEDY = "If it fits in memory as a dense array, pass {dense}."
+"""Of sparse arrays where only dense ones are taken."""
+MEMBER_REMEDY = (
+    "Members of a collection are stored as dense factors and residuals; a sparse member would be made dense ({size}). Factorise it by itself, "
+    "with svd; or pass it with its zeros, block.toarray(), if that is small."
 )
+"""Of sparse members of a collection."""
 
 ForeignAdvice = tuple[str, str]
 """What it is, and what to do, with ``x`` for the object."""
@@ -29,10 +35,9 @@ FOREIGN_TYPES: dict[tuple[str, str], ForeignAdvice] = {
     ("pyarrow", "RecordBatch"): ("a table", "Pass x.to_pandas().to_numpy()."),
     ("dask", "DataFrame"): ("a table", "Pass x.to_dask_array(lengths=True)."),
     ("dask", "FrameBase"): ("a table", "Pass x.to_dask_array(lengths=True)."),
-    ("anndata", "AnnData"): (
-        "an annotated matrix",
-        "Pass x.X, or x.X.toarray() where that is sparse and fits in memory.",
-    ),
+    ("anndata", "AnnData"): ("an annotated matrix", "Pass x.X."),
+    ("anndata", "_CSRDataset"): ("a sparse matrix of AnnData in a store", "Pass x.group."),
+    ("anndata", "_CSCDataset"): ("a sparse matrix of AnnData in a store", "Pass x.group."),
     ("xarray", "Dataset"): (
         "several arrays",
         "Give the path of the zarr store behind it, and variable= for the name; what is in memory is x['NAME'].values.",
@@ -92,10 +97,7 @@ FOREIGN_SUFFIXES: dict[str, ForeignAdvice] = {
         "numpy.save('{stem}.npy', numpy.loadtxt('{path}'))",
     ),
     ".npz": ("a file of several arrays", "numpy.save('{stem}.npy', numpy.load('{path}')['NAME'])"),
-    ".mtx": (
-        "a matrix as text",
-        "numpy.save('{stem}.npy', scipy.sparse.coo_array(scipy.io.mmread('{path}')).toarray())",
-    ),
+    ".mtx": ("a sparse matrix as text (Matrix Market)", "streamsvd convert {quoted} {stem}.zarr"),
     ".mat": ("MATLAB", "numpy.save('{stem}.npy', scipy.io.loadmat('{path}')['NAME'])"),
     ".bin": (
         "bytes without a header",
@@ -134,20 +136,23 @@ def foreign_advice(value: Any) -> ForeignAdvice | None:
 
 def _sparse_remedy(value: Any, library: str) -> str:
     """What to do with a sparse array, of one of the libraries that have them."""
+    if library == "scipy":
+        return DENSE_REMEDY.format(dense="x.toarray()")
     if library == "cupyx":
-        return SPARSE_REMEDY.format(dense="x.get().toarray()", rows="x[rows].get().toarray()")
-    if hasattr(value, "todense") and not hasattr(value, "toarray"):
-        return SPARSE_REMEDY.format(dense="x.todense()", rows="x[rows].todense()")
-    rows = (
-        "x[rows].toarray()"
-        if getattr(value, "format", "") == "csr"
-        else "x[rows].toarray(), of x = x.tocsr()"
+        return SPARSE_REMEDY.format(scipy="x.get()")
+    return SPARSE_REMEDY.format(
+        scipy="x.to_scipy_sparse()" if hasattr(value, "to_scipy_sparse") else "one made of x"
     )
-    return SPARSE_REMEDY.format(dense="x.toarray()", rows=rows)
+
+
+def is_sparse_object(value: Any) -> bool:
+    """Whether an object is a sparse array, of whatever library."""
+    words = foreign_advice(value)
+    return words is not None and words[0] == "sparse"
 
 
 def check_object(value: Any, name: str = "") -> None:
-    """Refuse an object that is not read yet.
+    """Refuse an object that is not read.
 
     Parameters
     ----------
@@ -164,24 +169,30 @@ def check_object(value: Any, name: str = "") -> None:
     if (words := foreign_advice(value)) is not None:
         kind = f"{type(value).__module__.split('.')[0]}.{type(value).__qualname__}"
         what, remedy = words
+        is_matrix = what == "sparse" and kind.startswith("scipy.")
+        where = "where a dense array is needed" if is_matrix else "which is not read yet"
         raise SpecError(
-            f"{name or 'x'} is {what} ({kind.removeprefix('builtins.')}), which is not read yet. {remedy}"
+            f"{name or 'x'} is {what} ({kind.removeprefix('builtins.')}), {where}. {remedy}"
         )
 
 
 def check_dense(block: Any, name: str) -> None:
-    """Refuse a block of rows that is sparse; numpy makes one object of it.
+    """Refuse a block that is sparse where a dense one was promised; numpy makes one object of it.
 
     Raises
     ------
     SpecError
         What it is, and the line that gets it in.
     """
-    if (words := foreign_advice(block)) is not None and words[0] == "sparse":
+    if is_sparse_object(block):
         raise SpecError(
-            f"{name} is sparse ({type(block).__qualname__}), and sparse blocks are not read yet. Make each dense: "
-            "block.toarray()."
+            f"{name} is sparse ({type(block).__qualname__}), where dense rows are promised. Make each dense: block.toarray()."
         )
+
+
+def member_remedy(shape: Sequence[int], itemsize: int) -> str:
+    """Why a sparse member of a collection is refused, and what to do."""
+    return MEMBER_REMEDY.format(size=f"{math.prod(int(n) for n in shape) * itemsize:,} bytes")
 
 
 def file_advice(path: Path) -> ForeignAdvice | None:
@@ -198,7 +209,7 @@ def file_advice(path: Path) -> ForeignAdvice | None:
 
 
 def check_file_kind(path: Path) -> None:
-    """Refuse a file of a kind that is known and not read yet.
+    """Refuse a file of a kind that is known and not read.
 
     Raises
     ------

@@ -10,8 +10,9 @@ from streamsvd import __version__
 
 HEADINGS = {
     "Look": ("info", "plan", "report", "plot", "demo"),
-    "Convert": ("convert",),
+    "Convert": ("convert", "transpose"),
     "Factorise": ("svd", "pca", "rotate", "project", "reconstruct"),
+    "Cells": ("cells",),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -11,10 +12,22 @@ from streamsvd.cli import options
 from streamsvd.conversion.options import ConvertOptions
 
 
+def asked_of_sparse(function: Any) -> Any:
+    """Options of what is written without zeros."""
+    for name in ("symmetric", "nodes", "edges", "transpose", "dense"):
+        field = next(f for f in fields(ConvertOptions) if f.name == name)
+        kind: dict[str, Any] = {"is_flag": True}
+        if name == "nodes":
+            kind = {"type": click.IntRange(min=1), "metavar": "N"}
+        function = click.option(f"--{name}", help=field.metadata["help"], **kind)(function)
+    return function
+
+
 @click.command("convert", short_help="Write a source in the layout that is read fastest.")
 @options.source
 @click.argument("out", type=options.Place(doing="write"))
 @options.record(ConvertOptions, "chunk", "chunk_rows", "out_dtype", "header")
+@asked_of_sparse
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT once the new one is whole.")
 @options.memory
 @options.machine
@@ -30,6 +43,11 @@ def command(
     chunk_rows: int | None,
     out_dtype: str | None,
     header: bool | None,
+    dense: bool,
+    transpose: bool,
+    edges: bool,
+    nodes: int | None,
+    symmetric: bool,
     overwrite: bool,
     memory: str | None,
     scheduler: str | None,
@@ -41,7 +59,30 @@ def command(
 
     One read and one write, within the memory allowed; of a source that is stored by columns two of each, where its rows do not fit.
     Tables of text (.csv, .tsv, .txt, .gz of these) are read this way alone. A run that was stopped goes on with the same command.
+
+    A sparse SOURCE, also as text (.mtx), becomes a group of its stored entries by rows (CSR), as AnnData writes it; with --edges a table
+    of two columns or three becomes the adjacency of a graph.
     """
+    given: dict[str, Any] = {
+        "chunk": chunk, "chunk_rows": chunk_rows, "out_dtype": out_dtype, "header": header, "dense": dense,
+        "transpose": transpose, "edges": edges, "nodes": nodes, "symmetric": symmetric, "memory": memory,
+    }  # fmt: skip
+    place = out, overwrite
+    return write_converted(
+        (source, variable, rows, missing), place, given, (scheduler, workers), as_json=as_json, quiet=quiet
+    )  # fmt: skip
+
+
+def write_converted(
+    named: tuple[str, str | None, Any, str],
+    place: tuple[PathOrUrl, bool],
+    given: dict[str, Any],
+    machine: tuple[str | None, int | None],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Write what is named to a place, as is asked, and say what was written."""
     from streamsvd.cli.present import info_record, show_json
     from streamsvd.cli.progress import watching
     from streamsvd.cli.sources import fit_source
@@ -49,16 +90,14 @@ def command(
     from streamsvd.engine.memory import show_bytes
     from streamsvd.engine.schedulers import use_scheduler
 
-    given: dict[str, Any] = {
-        "chunk": chunk, "chunk_rows": chunk_rows, "out_dtype": out_dtype, "header": header,
-        "memory": memory,
-    }  # fmt: skip
+    source, variable, rows, missing = named
+    out, overwrite = place
     try:
-        with use_scheduler(scheduler, workers):
+        with use_scheduler(*machine):
             A = _matrix(source, variable, rows, missing)
             plan = plan_convert(A, **given)
             with watching(plan.bytes_read or 0, quiet=quiet) as watch:
-                fitted_source = fit_source(A, memory, watch)
+                fitted_source = fit_source(A, given["memory"], watch)
                 made = convert(fitted_source, out, overwrite=overwrite, callback=watch, **given)
     except KeyboardInterrupt:
         return _report_interrupt(out, as_json=as_json)
@@ -72,11 +111,17 @@ def command(
                 "variable": made.variable or None,
                 "shape": made.shape,
                 "dtype": str(made.dtype),
+                "entries": made.entries,
                 "chunk_rows": made.chunk_rows,
-                "bytes_written": (m - made.continued_rows) * row,
+                "bytes_written": (m - made.continued_rows) * row if made.entries is None else None,
                 "continued_rows": made.continued_rows,
                 **info_record(made.info),
             },
+        )
+        return 0
+    if made.entries is not None:
+        click.echo(
+            f"{m:,} x {n:,} {made.dtype}, {made.entries:,} stored entries by rows: {made.path}"
         )
         return 0
     size = show_bytes(m * row)
@@ -89,9 +134,10 @@ def command(
 def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
     """The matrix; or the path of a table of text, of which nothing else can be asked."""
     from streamsvd.cli.sources import asked_transform, open_source
+    from streamsvd.conversion.sparse import market_file
     from streamsvd.conversion.text_tables import text_table
 
-    table = text_table(source)
+    table = text_table(source) or market_file(source)
     if table is None:
         return open_source(source, variable, rows, missing)
     asked = asked_transform()

@@ -176,7 +176,7 @@ def _show_arrays(source: str, arrays: list[Any], *, as_json: bool) -> None:
         if array.dims is not None:
             shape = ", ".join(f"{d} {n:,}" for d, n in zip(array.dims, array.shape, strict=True))
         words = _choice(source, said, array.name, default_rows(array))
-        rows.append([array.name, shape, str(array.dtype), show_bytes(array.nbytes), words])
+        rows.append([array.name, shape, array.kind, show_bytes(array.nbytes), words])
         records.append(
             {
                 "name": array.name, "shape": array.shape, "dtype": str(array.dtype), "dims": array.dims, "nbytes": array.nbytes,

@@ -174,6 +174,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
     from streamsvd.cli.sources import (
         fit_note,
         is_weighted_as_read,
+        layer_variable,
         open_for_model,
         open_source,
     )
@@ -186,6 +187,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         else:
             names = ("variable", "rows", "missing")
             place = {name: given.pop(name) for name in ("source", *names)}
+            place["variable"] = layer_variable(place["variable"], given.pop("layer", None))
             if "model" in given:
                 A, given = open_for_model(given["model"], given, **place)
             else:

@@ -10,12 +10,13 @@ import numpy as np
 
 from streamsvd.engine.memory import show_bytes
 from streamsvd.labels import Coordinate, Dimension, Labels
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, is_sparse
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.contents import ListedArray
 from streamsvd.store.sources.gaps import may_lack
 from streamsvd.store.sources.kinds import STACK, find_kind
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.matrix_text import stored_text
 from streamsvd.store.sources.times import read_times
 
 Facts = list[tuple[str, str]]
@@ -105,6 +106,7 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
             "least_rows": int(heights.min()),
             "most_rows": int(heights.max()),
         }
+    record["stored"] = _stored_record(A)
     marked = "--missing-value" in given or may_lack(A)
     if packing is not None and not packing.is_plain:
         record["missing_values"] = list(packing.fills)
@@ -113,6 +115,19 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
     record["command"] = pca_line(source, given, (m, n), gaps=marked)
     record["faster"] = _faster_line(A, source, given)
     return record
+
+
+def _stored_record(A: Any) -> dict[str, Any] | None:
+    """What is stored of a sparse matrix; None of another."""
+    if not is_sparse(A):
+        return None
+    return {
+        "format": "csr" if A.sparse_axis == "rows" else "csc",
+        "entries": A.entries,
+        "density": A.entries / (A.shape[0] * A.shape[1]),
+        "nbytes": A.stored_bytes,
+        "text": stored_text(A),
+    }
 
 
 def _kind_title(source: str) -> str:
@@ -130,6 +145,10 @@ def _kind_title(source: str) -> str:
 
 def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:
     """The line that writes it in a faster layout; empty where it is fast enough."""
+    if is_sparse(A):
+        if getattr(A, "sparse_axis", "") == "rows":
+            return ""
+        return _convert_line(source, given)
     (p, q), n = A.chunks, A.shape[1]
     size, stored = p * q * A.dtype.itemsize, innermost_source(A)
     steps = getattr(getattr(getattr(stored, "array", None), "decoder", None), "steps", ())
@@ -137,13 +156,13 @@ def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:
     packed = any(type(step).__name__ != "Checksum" for step in steps)
     if getattr(A, "has_no_chunks", False) or A.nbytes < FAST_BYTES[0] or (whole and not packed):
         return ""
-    words = [
-        "streamsvd",
-        "convert",
-        source,
-        f"{source.rstrip('/').rpartition('/')[2].split('.')[0] or 'A'}-rows.zarr",
-        *given,
-    ]
+    return _convert_line(source, given)
+
+
+def _convert_line(source: str, given: Sequence[str]) -> str:
+    """The line that writes it by rows."""
+    stem = source.rstrip("/").rpartition("/")[2].split(".")[0] or "A"
+    words = ["streamsvd", "convert", source, f"{stem}-rows.zarr", *given]
     return " ".join(quote(word) for word in words)
 
 
@@ -196,6 +215,11 @@ def source_lines(record: dict[str, Any]) -> Facts:
     )
     if record["has_no_chunks"]:
         chunks = "none: it is read from wherever"
+    stored, size = record["stored"], f"{show_bytes(record['nbytes'])} for one pass"
+    if stored is not None:
+        along = "rows" if stored["format"] == "csr" else "columns"
+        chunks = "" if record["has_no_chunks"] else chunks
+        size = f"{show_bytes(stored['nbytes'])} for one pass along {along}; {show_bytes(record['nbytes'])} with its zeros"
     parts = record.get("parts")
     stacked = ""
     if parts:
@@ -206,7 +230,8 @@ def source_lines(record: dict[str, Any]) -> Facts:
         ("is", record["what"]),
         ("shape", f"{m:,} x {n:,}"),
         ("type", record["dtype"]),
-        ("size", f"{show_bytes(record['nbytes'])} for one pass"),
+        ("stored", "" if stored is None else stored["text"]),
+        ("size", size),
         ("chunks", chunks),
         ("parts", stacked),
         ("array", told),
@@ -216,7 +241,7 @@ def source_lines(record: dict[str, Any]) -> Facts:
         ("columns", _dimensions_text(record["columns"])),
         *[("note", note) for note in record["notes"]],
         ("factorise", record["command"]),
-        ("faster", record["faster"]),
+        ("by rows" if stored is not None else "faster", record["faster"]),
     ]
 
 

@@ -29,6 +29,16 @@ class ConvertOptions:
         Type of the entries, such as ``"float32"``; that in which they are read if left out.
     header
         Whether the first line of a table of text names its columns; decided by that line if left out.
+    dense
+        Whether a sparse matrix is written with its zeros.
+    transpose
+        Whether the adjoint of a sparse matrix is written.
+    edges
+        Whether the rows of a table are the edges of a graph, of which the adjacency is written.
+    nodes
+        How many nodes the graph has; one more than the largest number among its edges if left out.
+    symmetric
+        Whether each edge goes both ways.
 
     Raises
     ------
@@ -42,6 +52,15 @@ class ConvertOptions:
     header: bool | None = option(
         None, "Whether the first line of a text names its columns [by that line]."
     )
+    dense: bool = option(False, "Write a sparse matrix with its zeros.")
+    transpose: bool = option(False, "Write the adjoint of a sparse matrix.")
+    edges: bool = option(
+        False, "Rows of the table are edges of a graph: source, target, and a weight or none."
+    )
+    nodes: int | None = option(
+        None, "Nodes of the graph [one more than the largest number; one more read]."
+    )
+    symmetric: bool = option(False, "Each edge goes both ways.")
 
     def __post_init__(self) -> None:
         if self.chunk_rows is not None:
@@ -54,6 +73,18 @@ class ConvertOptions:
             )
         if self.out_dtype is not None:
             object.__setattr__(self, "out_dtype", _name_of(self.out_dtype))
+        if self.nodes is not None:
+            object.__setattr__(self, "nodes", check_integer("nodes", self.nodes, least=1))
+        for name in ("nodes", "symmetric"):
+            if getattr(self, name) and not self.edges:
+                raise SpecError(
+                    f"{name}={getattr(self, name)!r} belongs to edges of a graph. Pass edges=True, or leave it out."
+                )
+        if self.dense and (self.edges or self.transpose):
+            other = "edges" if self.edges else "transpose"
+            raise SpecError(
+                f"dense=True and {other}=True do not go together. Leave dense= out, and convert what is made with it."
+            )
 
     def check_no_header(self, source: str) -> None:
         """Refuse what is asked of the first line of what is no text.
@@ -67,6 +98,39 @@ class ConvertOptions:
             raise SpecError(
                 f"header={self.header!r} belongs to a table of text, and {source} is none. Leave it out."
             )
+
+    def check_dense(self, source: str) -> None:
+        """Refuse what is asked of a sparse matrix, of one that is none.
+
+        Raises
+        ------
+        SpecError
+            If something is.
+        """
+        if self.transpose:
+            raise SpecError(
+                f"transpose=True belongs to a sparse matrix, and {source} is none. Leave it out: axis= of svd, and the other factor, "
+                "are of the transpose."
+            )
+
+    def check_sparse(self, source: str) -> None:
+        """Refuse what is asked of rows with all their entries, of a matrix that is written without zeros.
+
+        Raises
+        ------
+        SpecError
+            If something is.
+        """
+        if self.chunk_rows is not None:
+            raise SpecError(
+                f"chunk_rows={self.chunk_rows} belongs to rows with all their entries, and {source} is sparse: its chunks hold as many "
+                "stored entries each. Leave it out, or pass dense=True."
+            )
+
+    @property
+    def chunk_entries(self) -> int:
+        """Entries of a chunk of a sparse matrix: a power of two of about so many bytes, 16 an entry."""
+        return 1 << max(0, (self.chunk_bytes // 16).bit_length() - 1)
 
     @property
     def chunk_bytes(self) -> int:

@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.foreign import check_dense, foreign_advice
-from streamsvd.checks.masks import block_dtype, may_be_masked, write_block
+from streamsvd.checks.foreign import check_dense, is_sparse_object
+from streamsvd.checks.masks import as_array, block_dtype, may_be_masked, write_block
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.columns import Columns
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.kinds import is_scipy_sparse
 from streamsvd.store.sources.matrix_text import matrix_text
+from streamsvd.store.sources.sparse.vectors import number_dtype
 from streamsvd.store.sources.views.missing_number import missing_packing, numbers_as_nan
+
+MADE_DENSE = "streamsvd-dense-chunk"
+"""How the layer of a graph is called that makes sparse chunks dense."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,9 +60,13 @@ class DaskSource:
         return self.span_bytes("rows")
 
     def span_bytes(self, axis: Axis) -> int:
-        """Two copies of one row (or column) of chunks: as computed, with their masks, and as assembled."""
+        """Two copies of one row (or column) of chunks: as computed, with their masks or as sparse ones, and as assembled."""
         along, across = (0, 1) if axis == "rows" else (1, 0)
         item = 2 * self.dtype.itemsize + may_be_masked(self.array)
+        if has_sparse_chunks(self.array):
+            item += (
+                self.dtype.itemsize + np.dtype(np.int32).itemsize
+            )  # at most all entries are stored
         return self.chunks[along] * self.shape[across] * item
 
     @property
@@ -212,15 +221,48 @@ def dask_source(array: Any) -> DaskSource:
         )
     if 0 in array.shape:
         raise ShapeError(f"the dask array is empty: shape {array.shape}.")
-    meta = getattr(array, "_meta", None)
-    if (words := foreign_advice(meta)) is not None and words[0] == "sparse":
-        raise SpecError(
-            f"the chunks of the dask array are sparse ({type(meta).__qualname__}), which is not read yet. Make each dense: "
-            "x.map_blocks(lambda block: block.toarray(), dtype=x.dtype, meta=numpy.empty((0, 0), x.dtype))."
-        )
+    array = _with_dense_chunks(array)
     if np.dtype(array.dtype).kind not in "fciu":
         raise SpecError(f"the dask array holds {array.dtype}; convert it to numbers first.")
     return DaskSource(array)
+
+
+def _with_dense_chunks(array: Any) -> Any:
+    """The same array; chunks that are sparse are made dense, each when it is computed.
+
+    Raises
+    ------
+    SpecError
+        If they are of another library than scipy, or columns are cut.
+    """
+    meta = getattr(array, "_meta", None)
+    if not is_sparse_object(meta):
+        return array
+    kind = type(meta).__qualname__
+    if not is_scipy_sparse(meta):
+        raise SpecError(
+            f"the chunks of the dask array are sparse ({kind}), which is not read yet. Make each one of scipy.sparse, or dense: "
+            "x.map_blocks(lambda block: block.todense(), dtype=x.dtype, meta=numpy.empty((0, 0), x.dtype))."
+        )
+    if len(array.chunks[1]) > 1:
+        raise SpecError(
+            f"the chunks of the dask array are sparse ({kind}) and cut along columns: rows of such a matrix are read whole. Make chunks "
+            "of whole rows: x.rechunk({1: -1})."
+        )
+    dtype = number_dtype(np.dtype(array.dtype))
+    meta = np.empty((0, 0), dtype)
+    return array.map_blocks(dense_chunk, dtype, dtype=dtype, meta=meta, token=MADE_DENSE)
+
+
+def dense_chunk(block: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """A chunk of whole rows with its zeros."""
+    found: npt.NDArray[Any] = block.toarray() if hasattr(block, "toarray") else as_array(block)
+    return found.astype(dtype, copy=False)
+
+
+def has_sparse_chunks(array: Any) -> bool:
+    """Whether chunks that are sparse were made dense on the way to this array."""
+    return any(str(name).startswith(MADE_DENSE) for name in array.dask.layers)
 
 
 def mark_dask_missing(source: DaskSource, number: float) -> DaskSource:

@@ -24,7 +24,7 @@ class RunPlan:
     options
         The record of what was asked.
     passes
-        Reads of the matrix, at most; None where the data decide.
+        Reads of the matrix, at most, a sample as the fraction it is; None where the data decide.
     pass_bytes
         Decoded bytes of one of them.
     workers, spans
@@ -41,6 +41,8 @@ class RunPlan:
         What a task is given at most, what it hands back, and what of a pass comes to the process that asks beside that.
     spans_are_tasks
         Whether spans are what tasks are on any cluster, such as windows and pieces, and nothing of them is joined in a tree.
+    total_bytes
+        Decoded bytes that all passes ask of the store, where they differ; 0 where each asks `pass_bytes`.
     cluster
         What a pass costs on the cluster that it was planned for; None where passes run in this process.
     """
@@ -48,7 +50,7 @@ class RunPlan:
     verb: str
     source: str
     options: Any
-    passes: int | None
+    passes: int | float | None
     pass_bytes: int
     workers: int
     spans: int
@@ -61,6 +63,7 @@ class RunPlan:
     sum_bytes: int = 0
     home_bytes: int = 0
     spans_are_tasks: bool = False
+    total_bytes: int = 0
     cluster: ClusterPlan | None = None
 
     def __post_init__(self) -> None:
@@ -92,7 +95,9 @@ class RunPlan:
     @property
     def bytes_read(self) -> int | None:
         """Decoded bytes that all passes ask of the store, at most; None where the data decide how many there are."""
-        return None if self.passes is None else (self.passes - self.cached_passes) * self.pass_bytes
+        if self.passes is None or self.total_bytes:
+            return self.total_bytes or None
+        return int(self.passes - self.cached_passes) * self.pass_bytes
 
     @classmethod
     def of(
@@ -121,7 +126,7 @@ class RunPlan:
     def explain(self) -> str:
         """The plan in a few lines."""
         count = "as many passes as the data ask for" if self.passes is None else (
-            f"{self.passes} pass{'es' if self.passes > 1 else ''}"
+            f"{self.passes:.3g} pass{'es' if self.passes > 1 else ''}"
         )  # fmt: skip
         lines = [
             f"{self.verb} of {self.source}: {count} of {show_bytes(self.pass_bytes)}",

@@ -8,14 +8,15 @@ from itertools import pairwise
 
 from streamsvd.engine.budget import allowed_bytes as allowed_bytes
 from streamsvd.engine.concurrency import concurrency
-from streamsvd.engine.layout import Layout, span_limit
+from streamsvd.engine.layout import Layout, matrix_bytes, span_limit
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.errors import BudgetError
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, is_sparse
+from streamsvd.store.sources.border import innermost_source
 
 PIECE_BYTES = 4 << 20
 """Rows read at once, about."""
@@ -24,6 +25,8 @@ MOST_SPANS = 64
 """Spans as a rule."""
 SPAN_BLOCKS = 4
 """Blocks of rows in a span, at least: joining two costs as much as taking in one more."""
+MOST_REREADS = 8
+"""Times that a matrix stored by columns (CSC) is read for one pass over its rows, at most: each panel of rows takes all of it."""
 SAVE_COPIES = 4
 """Of what passes found, as it is saved: itself, its bytes, all of them in a row, and as the store takes them."""
 
@@ -68,7 +71,7 @@ class Schedule:
     @property
     def pass_bytes(self) -> int:
         """Decoded bytes that a pass asks of the store."""
-        return int(self.source.nbytes * self.layout.amplification)
+        return int(matrix_bytes(self.source, self.layout) * self.layout.amplification)
 
 
 def row_spans(source: Source, rows: int, most: int) -> tuple[Span, ...]:
@@ -78,6 +81,21 @@ def row_spans(source: Source, rows: int, most: int) -> tuple[Span, ...]:
     count = max(1, min(most, m // max(rows, 1), chunks))
     edges = [min(m, chunk * round(i * chunks / count)) for i in range(count + 1)]
     return tuple((a, b) for a, b in pairwise(edges) if a < b)
+
+
+def least_rows(source: Source) -> int:
+    """Rows that are read at once, at least: of CSC so many that a pass reads it no more than `MOST_REREADS` times."""
+    stored = innermost_source(source)
+    if is_sparse(stored) and stored.sparse_axis == "columns":
+        return -(-source.shape[0] // MOST_REREADS)
+    return 1
+
+
+def by_columns_note(source: Source) -> str:
+    """What else to do where the memory does not hold as many rows of CSC."""
+    if least_rows(source) == 1:
+        return ""
+    return f". It is stored by columns (CSC), so that no fewer than {least_rows(source):,} rows are read at once; of CSR, fewer are"
 
 
 def schedule_rows(
@@ -127,6 +145,7 @@ def schedule_rows(
     spans = row_spans(source, SPAN_BLOCKS * height, most)
     longest = max(b - a for a, b in spans)
     waiting = len(spans).bit_length()
+    least = max(LEAST_PANEL, least_rows(source))
     threads = concurrency()[1]
     fewest = threads if is_on_cluster() else 1  # threads of a cluster are what they are
     tried = []
@@ -154,12 +173,12 @@ def schedule_rows(
                         found = replace(found, is_cached=True, projected_bytes=cached)
                     return found
                 tried.append(needed)
-        if panel <= LEAST_PANEL:
+        if panel <= least:
             break
-        panel = max(LEAST_PANEL, panel // 2)
+        panel = max(least, panel // 2)
     raise BudgetError(
         f"{what} from {source.name}",
         min(tried),
         allowed,
-        f"Pass memory={min(tried)} or more{remedy}.",
+        f"Pass memory={min(tried)} or more{remedy}{by_columns_note(source)}.",
     )

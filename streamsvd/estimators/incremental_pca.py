@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import gen_batches
 
@@ -20,6 +21,7 @@ from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import running
 from streamsvd.engine.schedule import allowed_bytes, schedule_rows
 from streamsvd.errors import SpecError
+from streamsvd.estimators.column_sums import squares_about, stored_entries
 from streamsvd.estimators.completion import complete_triplets
 from streamsvd.estimators.gaussian import GaussianModel
 from streamsvd.estimators.inputs import (
@@ -150,7 +152,7 @@ class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         """
         del y
         with all_or_nothing(self):
-            if is_stored(X):
+            if is_stored(X) and not sparse.issparse(X):
                 source = as_source(X)
                 check_real(source)
                 self._begin_stored(source)
@@ -231,7 +233,7 @@ class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
                 self._absorb(method, np.array(block.data, dtype=np.float64))
 
     def _absorb(self, method: IncrementalSVD, block: Matrix) -> None:
-        check_size(block, "the block")
+        check_size(stored_entries(block), "the block")
         before = self.state_
         after = method.update(before, block)
         variance = pooled_variance(self.var_, before.mean, before.n_rows, block, after.mean)
@@ -271,6 +273,6 @@ def pooled_variance(
     assert mean is not None
     assert new_mean is not None
     total = n_rows + block.shape[0]
-    about = np.sum(np.square(block - new_mean), axis=0)
+    about = squares_about(block, new_mean)
     pooled: Real = (n_rows * (variance + np.square(mean - new_mean)) + about) / total
     return pooled

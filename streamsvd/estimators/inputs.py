@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from streamsvd.checks.foreign import check_object
 from streamsvd.checks.numbers import check_integer
@@ -61,7 +62,7 @@ def check_in_memory(X: Any, *, remedy: str) -> None:
     SpecError
         If ``X`` is stored.
     """
-    if is_stored(X):
+    if is_stored(X) and not sparse.issparse(X):
         raise SpecError(
             f"a block of rows in memory was expected, not {type(X).__name__}: a stored matrix is not loaded "
             f"whole. {remedy}"

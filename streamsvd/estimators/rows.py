@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from streamsvd.checks.masks import masked_to_nan
@@ -32,8 +33,15 @@ class RowChecks:
 
     _verb = "svd"
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = (
+            getattr(self, "kernel", "") != "laplacian"
+        )  # which needs all columns
+        return tags
+
     def _check_rows(self, X: Any, *, reset: bool) -> Matrix:
-        """Rows in memory as an array of float64 or float32, every entry finite.
+        """Rows in memory as an array of float64 or float32, a ``csr_array`` of sparse ones, every entry finite.
 
         Raises
         ------
@@ -43,10 +51,32 @@ class RowChecks:
             If an entry is missing or infinite; it names row and column, and who has a policy for it.
         """
         check_columns(X)
+        if sparse.issparse(X):
+            found: Matrix = self._check_sparse_rows(X, reset)
+            return found
         rows: Matrix = validate_data(
             self, masked_to_nan(X), dtype=FLOATS, reset=reset, ensure_all_finite=False
         )
         self._check_finite(rows, X)
+        return rows
+
+    def _check_sparse_rows(self, X: Any, reset: bool) -> Any:
+        """Sparse rows as a ``csr_array`` in canonical form; nothing is written into what was given."""
+        rows = sparse.csr_array(
+            validate_data(
+                self, X, accept_sparse="csr", dtype=FLOATS, reset=reset, ensure_all_finite=False
+            )
+        )
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+        bad = ~np.isfinite(rows.data)
+        if bad.any():
+            at = int(np.argmax(bad))
+            i = int(np.searchsorted(rows.indptr, at, side="right")) - 1
+            value = "NaN" if np.isnan(rows.data[at]) else "Inf"
+            remedy = missing_remedy(self._verb, value)
+            raise NonFiniteError(value, i, int(rows.indices[at]), "X", remedy)
         return rows
 
     def _check_rows_and_targets(self, X: Any, y: Any) -> tuple[Matrix, Matrix]:

@@ -19,6 +19,7 @@ from streamsvd.checks.numbers import check_seed
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError
+from streamsvd.estimators.column_sums import stored_entries, sum_about
 from streamsvd.estimators.completion import complete_triplets
 from streamsvd.estimators.inputs import (
     all_or_nothing,
@@ -178,12 +179,12 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 buffer=buffer,
                 seed=check_seed(self.random_state, name="random_state"),
             )
-            check_size(X, "the block")
+            check_size(stored_entries(X), "the block")
             if first:
                 self.state_ = method.init(n, like=X)
                 self.mean_ = np.zeros(n)
             self.state_ = state = method.update(self.state_, X)
-            self.mean_ = self.mean_ + np.sum(X - self.mean_, axis=0) / state.n_rows
+            self.mean_ = self.mean_ + sum_about(X, self.mean_) / state.n_rows
             count = min(self._rank(n), state.n_rows)
             found = complete_triplets(replace(method, rank=count).finalize(state), state, count)
             self._set_attributes(found.s, found.Vh, found.certificate, state.n_rows)

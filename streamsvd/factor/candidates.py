@@ -347,8 +347,7 @@ def _candidate(
     """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
     copied = copied or options.has_saves
     if layout.stored is not None:
-        each = s.item + 2 * s.index  # as stored, and with indices of another type
-        s = replace(s, read_bytes=layout.stored[0] * each + source.read_bytes)
+        s = replace(s, read_bytes=cast(SparseSource, source).sparse_bytes(layout.stored[0]))
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
         usual = 4 if layout.width <= FEW_COLUMNS else 2

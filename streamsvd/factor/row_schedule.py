@@ -191,9 +191,9 @@ def _task_bytes(layout: Layout, source: Source, work: RowWork, band: int, *, pre
     if (
         layout.stored is not None
     ):  # a panel, what it is cut and put in order from, and a block in another type
-        item, index = source.dtype.itemsize, index_bytes(cast(SparseSource, source))
-        reading = panels * (layout.stored[0] * (item + index) + 8 * panel)
-        reading += layout.stored[0] * (item + 2 * index) + source.read_bytes
+        sparse, (most, _) = cast(SparseSource, source), layout.stored
+        item, index = source.dtype.itemsize, index_bytes(sparse)
+        reading = panels * (most * (item + index) + 8 * panel) + sparse.sparse_bytes(most)
         block, packed = layout.stored[1] * (work.entry + item + 2 * index), 0
     else:
         reading = panels * panel * columns * source.dtype.itemsize + source.read_bytes

@@ -62,6 +62,7 @@ from streamsvd.kernels.options import (
 )
 from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
 from streamsvd.kernels.records import NystromCertificate
+from streamsvd.kernels.row_kinds import check_kernel_rows
 from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source
@@ -177,6 +178,7 @@ class NystromResult(LabelledResult):
         """
         source = as_source(X)
         check_real(source)
+        check_kernel_rows(source, self.sampling.kernel.name)
         width, columns = self.feature_map.width, self.feature_map.columns
         if source.shape[1] != width:
             raise ShapeError(
@@ -338,6 +340,7 @@ def nystrom(
     del mask, nonfinite  # X has the columns that are kept, and no NaN
     source = as_source(X)
     check_real(source)
+    check_kernel_rows(source, kernel)
     try_saves(checkpoint, source)
     options = NystromOptions(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
@@ -403,6 +406,7 @@ def plan_nystrom(
     del mask, nonfinite  # X is as the run will be given it
     source, allowed = as_source(X), allowed_bytes(memory)
     check_real(source)
+    check_kernel_rows(source, kernel)
     check_saves(checkpoint, source)
     options = NystromOptions(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,

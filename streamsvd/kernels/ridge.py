@@ -69,6 +69,7 @@ from streamsvd.kernels.options import (
     Solver,
 )
 from streamsvd.kernels.passes import HoldoutSums, PredictionPass, RegressionPass
+from streamsvd.kernels.row_kinds import check_kernel_rows
 from streamsvd.kernels.solving import RidgeSolution, solve_by_gradients, solve_directly
 from streamsvd.kernels.targets import Targets, as_targets
 from streamsvd.labels import NO_LABELS, Labels
@@ -332,6 +333,7 @@ def kernel_ridge(
     del mask, nonfinite  # X has the columns that are kept, and no NaN
     source = as_source(X)
     check_real(source)
+    check_kernel_rows(source, kernel)
     try_saves(checkpoint, source, y)
     values, flat = as_targets(y, source.shape[0], source.name)
     options = KernelRidgeOptions(
@@ -406,6 +408,7 @@ def plan_kernel_ridge(
     del mask, nonfinite  # X is as the run will be given it
     source, allowed = as_source(X), allowed_bytes(memory)
     check_real(source)
+    check_kernel_rows(source, kernel)
     check_saves(checkpoint, source, y)
     values, _ = as_targets(y, source.shape[0], source.name)
     options = KernelRidgeOptions(

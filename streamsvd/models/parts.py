@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from scipy import sparse
+
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.item_task import check_item
 from streamsvd.labels import NO_LABELS
@@ -20,7 +22,8 @@ from streamsvd.models.state import ModelState
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.ledger import StackPart
 from streamsvd.numerics.range_sketch import ParallelMap
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, is_sparse
+from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.versions import ModelSpec
 from streamsvd.typing import Matrix
 
@@ -133,6 +136,10 @@ class PartMaker:
         share = captured_share(known.factor, data, rank) if is_known else 1.0
         guess = None if spec.window is not None else known.factor
         left = spec.u and spec.window is None
-        part = method.part(data, index=number, guess=guess, left=left, each=each)
+        part = None
+        if spec.window is None and is_sparse(innermost_source(self.source)):
+            part = method.sparse_part(sparse.csr_array(data))
+        if part is None:
+            part = method.part(data, index=number, guess=guess, left=left, each=each)
         seam = Digest(rows.dtype, rows.shape[1]).of(rows[-1:])
         return PiecePart(start, stop, part, share, seam)

@@ -92,7 +92,7 @@ class SparseRows:
         S = self.stored
         w = np.ones(S.shape[0]) if weights is None else np.asarray(weights, dtype=np.float64)
         total = S.T @ w.astype(S.dtype, copy=False)
-        squares = with_values(S, _squared(S.data)).T @ w
+        squares = with_values(S, _square_moduli(S.data)).T @ w
         if self.row is not None:
             c, weight = self.row, float(np.sum(w))
             squares = squares - 2 * np.real(np.conj(c) * total) + weight * np.abs(c) ** 2
@@ -104,7 +104,7 @@ class SparseRows:
         """Sum of the squared moduli of each row, ``(p,)``, in double precision."""
         X = self.astype("complex128" if self.dtype.kind == "c" else "float64")
         S = X.stored
-        squares = with_values(S, _squared(S.data)) @ np.ones(S.shape[1])
+        squares = with_values(S, _square_moduli(S.data)) @ np.ones(S.shape[1])
         if X.column is not None and X.row is not None:
             inner = S @ np.conj(X.row)
             squares = squares - 2 * np.real(np.conj(X.column) * inner)
@@ -133,7 +133,7 @@ def with_values(rows: Any, values: Array) -> Any:
     return out
 
 
-def _squared(values: Array) -> Real:
+def _square_moduli(values: Array) -> Real:
     return np.asarray(np.real(values * np.conj(values)), dtype=np.float64)
 
 

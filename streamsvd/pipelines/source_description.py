@@ -56,8 +56,12 @@ class TransformDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         Raises
         ------
         SpecError
-            If there is no such step.
+            If there is no such step, or none at all.
         """
+        if self.steps == []:
+            raise SpecError(
+                'steps are none. Write steps such as ["normalize=1e4", "log1p"], or leave them out'
+            )
         return parse_steps(self.steps or [])
 
     @property

@@ -18,6 +18,7 @@ Quantity = Literal[
 INPUTS: Mapping[str, Mapping[str, str]] = {
     "svd": {"A": "source"},
     "pca": {"A": "source"},
+    "cells": {"A": "source"},
     "update": {"path": "model", "block": "source"},
     "verify": {"path": "result", "A": "source"},
     "top_eigenvectors": {"A": "source"},
@@ -43,6 +44,7 @@ LEADING = frozenset({"width", "drift", "change"})
 """Quantities that may be asked of the leading directions alone."""
 _OWN: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(FACTORISATIONS, PROOFS | COMPARISONS | {"missing"}),
+    "cells": PROOFS | COMPARISONS,
     "verify": PROOFS,
     "top_eigenvectors": frozenset({"width", "captured", "angle"}) | COMPARISONS,
     "nystrom": frozenset({"error"}),
@@ -57,7 +59,7 @@ QUANTITIES: Mapping[str, frozenset[str]] = {
     for verb in INPUTS
 } | {"compress": _OWN["compress"] | {"rows", "seconds", "age"}}
 """Which quantities the result of each verb has."""
-WITH_COLUMNS = (*FACTORISATIONS, "top_eigenvectors", "sample_rows")
+WITH_COLUMNS = (*FACTORISATIONS, "cells", "top_eigenvectors", "sample_rows")
 """Verbs whose results tell how many columns their matrix had."""
 OURS = frozenset(
     {"callback", "checkpoint", "save_seconds", "out", "overwrite", "plan", "append", "replay"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from streamsvd.checks.masks import as_array
 from streamsvd.engine.missing import check_policy
@@ -103,14 +104,15 @@ class BlockFilter:
 
 
 def as_rows(block: Any) -> Matrix:
-    """A block as an array of rows, NaN where it is masked; one row alone is a block of one.
+    """A block as an array of rows, NaN where it is masked, of a sparse one with its zeros; one row alone is a block of one.
 
     Raises
     ------
     ShapeError
         If it has more dimensions, or none.
     """
-    rows = as_array(block)
+    is_sparse = sparse.issparse(block)
+    rows = as_array(block.toarray() if is_sparse else block)
     if rows.ndim == 1:
         rows = rows[None, :]
     if rows.ndim != 2:

@@ -9,6 +9,7 @@ from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import BLOCK_ITEMS, SPANS, Layout
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.panel_cache import may_be_cached
+from streamsvd.engine.schedule import by_columns_note, least_rows
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.streams.mathematics import fit_options, state_bytes, work_bytes
@@ -96,11 +97,13 @@ def _plan_pass(
     m, n = source.shape
     chunk = min(source.chunks[0], m)
     mix = options.order == "auto"
-    smallest = WindowReader(source, min(chunk, 64), 1 if mix else 0, False, options.seed)
+    fewest = min(chunk, -(-least_rows(source) // 64) * 64)
+    smallest = WindowReader(source, fewest, 1 if mix else 0, False, options.seed)
     units = [chunk]
     while units[-1] > smallest.unit:
         units.append(max(units[-1] // 2, smallest.unit))
-    least = fit_beside_reading(options, n, budget, smallest.bytes_needed, "64 rows of it")
+    what = f"{fewest:,} rows of it{by_columns_note(source)}"
+    least = fit_beside_reading(options, n, budget, smallest.bytes_needed, what)
     for unit in units:
         if unit < chunk and unit % 64:
             unit = max(64, unit // 64 * 64)

@@ -20,11 +20,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from streamsvd.engine.device import Device, thread_backend
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.passes import Block, Pass
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, is_sparse
 from streamsvd.store.checkpoints.encoding import decode_value, encode_value
 
 Array = npt.NDArray[Any]
@@ -46,7 +47,8 @@ def assert_source(source: Any, like: Array, *, seed: int = 0) -> None:
     """Raise unless a source reads as one matrix, however it is asked.
 
     Its shape, chunks and sizes are Python ints that fit together; every chunk, and rectangles across chunks, fill ``out`` and
-    nothing beside it; threads at once read the same, and so does a pickled copy; a rectangle that is wrong is refused.
+    nothing beside it; threads at once read the same, and so does a pickled copy; a rectangle that is wrong is refused. Runs of
+    one that is sparse are the rows of the matrix, in order and without duplicates, and no longer than it says beforehand.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def assert_source(source: Any, like: Array, *, seed: int = 0) -> None:
 
     Notes
     -----
-    Cost: the matrix is read four times, and some rectangles of it.
+    Cost: the matrix is read four times, and some rectangles of it; a sparse one four times more.
 
     Examples
     --------
@@ -83,6 +85,8 @@ def assert_source(source: Any, like: Array, *, seed: int = 0) -> None:
     _assert_sizes(copy, like)
     for part in tried:
         _assert_reads(copy, part, like, "after pickling")
+    if is_sparse(source):
+        _assert_entries(source, copy, like, np.random.default_rng(seed))
     m, n = source.shape
     for row, column in ((0, 0), (0, n - 1), (m - 1, 0), (m - 1, n - 1)):
         place = source.locate(row, column)
@@ -171,6 +175,64 @@ def _assert_reads(source: Source, part: Rectangle, like: Array, how: str = "") -
             f"reading {where} gave {out[i, j]!r} at row {rows.start + i}, column {columns.start + j}; the matrix has "
             f"{wanted[i, j]!r}."
         )
+
+
+def _assert_entries(source: Any, copy: Any, like: Array, rng: np.random.Generator) -> None:
+    """The laws of a source that is read without its zeros."""
+    name, axis = source.name, source.sparse_axis
+    _require(axis in ("rows", "columns"), f"sparse_axis of {name} is {axis!r}.")
+    rows = like if axis == "rows" else like.T
+    for what in ("entries", "stored_bytes"):
+        value = getattr(source, what)
+        _require(
+            type(value) is int and value >= 0, f"{what} of {name} is {value!r}, not a count in int."
+        )
+    length = rows.shape[0]
+    cuts = sorted({0, length, *rng.integers(0, length + 1, ODD_RECTANGLES).tolist()})
+    runs = [slice(a, b) for a, b in pairwise(cuts)]
+    everything = [*runs, slice(0, length), *(slice(i, i + 1) for i in {0, length - 1})]
+    seen = sum(_assert_run(source, rows, run) for run in runs)
+    _require(
+        seen <= source.entries, f"{name} has {source.entries} entries, and {seen} were read of it."
+    )
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda run: _assert_run(source, rows, run, "by a thread"), everything[::-1]))
+    for run in everything:
+        _assert_run(copy, rows, run, "after pickling")
+
+
+def _assert_run(source: Any, rows: Array, run: slice, how: str = "") -> int:
+    """One run is that of the matrix; its stored entries."""
+    found = source.read_sparse(run)
+    where = f"{source.name}.read_sparse({run.start}:{run.stop})" + f" {how}" * bool(how)
+    wanted = rows[run]
+    _require(
+        isinstance(found, sparse.csr_array)
+        and found.shape == wanted.shape
+        and found.dtype == source.dtype,
+        f"{where} is {type(found).__name__} {found.dtype} {found.shape}, and csr_array {source.dtype} {wanted.shape} is meant.",
+    )
+    kind = np.int32 if max(found.shape[1], found.nnz) < 1 << 31 else np.int64
+    _require(
+        found.indices.dtype == kind, f"indices of {where} are {found.indices.dtype}, not {kind}."
+    )
+    same = found.toarray()
+    _require(
+        bool(((same == wanted) | (np.isnan(same) & np.isnan(wanted))).all()),
+        f"{where} is not what the matrix has there.",
+    )
+    steps = np.diff(found.indices.astype(np.int64))
+    steps[found.indptr[1:-1][(found.indptr[1:-1] > 0) & (found.indptr[1:-1] < found.nnz)] - 1] = 1
+    _require(
+        bool((steps > 0).all()) and found.indptr[0] == 0 and found.indptr[-1] == found.indices.size,
+        f"indices of {where} do not ascend within each row.",
+    )
+    most = source.most_entries(run.stop - run.start)
+    _require(
+        type(most) is int and found.nnz <= most,
+        f"{where} holds {found.nnz} entries, and most_entries promised at most {most!r}.",
+    )
+    return int(found.nnz)
 
 
 def _assert_refusals(source: Source) -> None:

@@ -60,6 +60,18 @@ def test_variables_that_do_not_take_part_have_no_loadings(way) -> None:
     assert adata.uns["pca"]["params"]["use_highly_variable"] is (way in ("default", "deprecated"))
 
 
+@pytest.mark.parametrize("form", ["csr_matrix", "csc_array"])
+def test_what_is_sparse_is_filled_in_as_what_is_dense(form) -> None:
+    adata, other = cells(highly_variable=HIGH), cells()
+    adata.X = np.where(adata.X > 6, adata.X, 0)
+    other.X = getattr(sparse, form)(adata.X)
+    other.var["highly_variable"] = HIGH
+    streamsvd.anndata.pca(adata, 4, tol=1e-9)
+    streamsvd.anndata.pca(other, 4, tol=1e-9)
+    assert difference(other.varm["PCs"][HIGH], adata.varm["PCs"][HIGH]) < 1e-6
+    assert difference(other.obsm["X_pca"], adata.obsm["X_pca"]) < 1e-5
+
+
 @pytest.mark.parametrize("options", [{"mask_var": None}, {"use_highly_variable": False}])
 def test_all_variables_take_part_where_that_is_said(options) -> None:
     adata = cells(highly_variable=HIGH)
@@ -118,9 +130,6 @@ def test_what_cannot_be_meant_is_refused() -> None:
         pca(adata, 3, mask_var=None, use_highly_variable=True)
     with pytest.raises(SpecError, match=r"numpy.ndarray is no AnnData object"):
         pca(adata.X, 3)
-    adata.X = sparse.csr_array(adata.X)
-    with pytest.raises(SpecError, match=r"X of the AnnData is sparse .*not read yet.*toarray"):
-        pca(adata, 3)
     adata.X = None
     with pytest.raises(SpecError, match=r"this AnnData has no 'X'; it has no matrix"):
         pca(adata, 3)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from benchmarks import (
+    cells,
     cluster,
     cluster_simulation,
     concat,
@@ -49,6 +50,7 @@ SMALLEST = {
     "P1": lambda: shared_read.table("small", 1),
     "W1": lambda: cluster_simulation.table("small", 2),
     "Z1": lambda: sparse_pass.table("small", 1),
+    "Z2": lambda: cells.table("small", 1),
     "G1": lambda: node_embeddings.table("small", 1),
     "I1": lambda: conversion.table("small", 1),
     "O1": lambda: object_store.table("small", 1),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import streamsvd
 from streamsvd.cli import app, commands
@@ -26,11 +27,13 @@ LINES = {
     "plan": "plan a.npy --rank 2",
     "svd": "svd a.npy --rank 2 --quiet",
     "pca": "pca a.npy --rank 2 --quiet",
+    "cells": "cells counts.npy --genes 3 --rank 2 --flavor seurat --quiet",
     "project": "project M a.npy --out scores --quiet",
     "reconstruct": "reconstruct M --source a.npy --out back --quiet",
     "rotate": "rotate M",
     "top": "top a.npy --quiet",
     "convert": "convert a.npy converted --quiet",
+    "transpose": "transpose a.npz converted --quiet",
     "shuffle": "shuffle a.npy --out shuffled --quiet",
     "nystrom": "nystrom a.npy --n-centres 4 --quiet",
     "krr": "krr fit a.npy --y y.npy --n-centres 4 --out k.npz --quiet",
@@ -64,7 +67,9 @@ def kept(tmp_path_factory):
     rng = np.random.default_rng(0)
     A = rng.standard_normal((40, 4))
     np.save(root / "a.npy", A)
+    np.save(root / "counts.npy", rng.poisson(3.0, (40, 6)))
     np.save(root / "b.npy", A[:30])
+    sparse.save_npz(root / "a.npz", sparse.csr_array(A), compressed=False)
     np.save(root / "g.npy", np.abs(A @ A.T))
     np.save(root / "y.npy", A[:, 0])
     (root / "many").mkdir()

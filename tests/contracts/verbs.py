@@ -43,9 +43,10 @@ CAPABILITIES = {
     "row_weights": "weights of rows",
     "column_weights": "weights of columns",
     "record": "what was asked, and how it came about, in the result",
+    "sparse": "a matrix of which only some entries are stored, never made dense but for a block",
 }
 """What a verb may be able to do: an argument of the same name, but for those in `OF_ALL`, and `plan`."""
-OF_ALL = ("scheduler", "record")
+OF_ALL = ("scheduler", "record", "sparse")
 
 
 class Unreadable:
@@ -120,6 +121,18 @@ def unreadable_compressed() -> Path:
     return place
 
 
+class UnreadableCounts(Unreadable):
+    """The same of counts."""
+
+    shape, chunks = (M, N * WIDER), (CHUNK, N * WIDER)
+
+
+def counts(A: Matrix) -> Matrix:
+    """Counts that are large where the matrix is: the genes of each column are like it, some of them more."""
+    times = np.linspace(0.2, 0.5, WIDER)
+    return np.floor(4 * np.exp(np.kron(np.abs(A), times))).astype(A.dtype)
+
+
 NODES = 1500
 
 
@@ -148,6 +161,7 @@ class UnreadableGraph(ScipySource):
 
 
 MATRIX = Kind(lambda A: Rows(A, CHUNK), Unreadable, lambda i, j: f"at row {i}, column {j}", M)
+COUNTS = Kind(lambda A: Rows(counts(A), CHUNK), UnreadableCounts, lambda i, j: "", M)
 COLLECTION = Kind(
     parts, unreadable_parts, lambda i, j: f"at row {j}, column {i % PART} .*p{i // PART:02d}", N
 )
@@ -444,7 +458,10 @@ def read_back(result: Any) -> Matrix:
 
 WHOLE = "Every matrix comes back whole: leave entries or columns out of what is collected."
 SKETCHES = "Sketches and clusters are small eigenvalue problems of LAPACK, on the host."
-IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES}
+DENSE_FACTORS = (
+    "What is shared is stored as dense factors: factorise the matrices one by one, with svd."
+)
+IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES, "sparse": DENSE_FACTORS}
 PASSED_ON = "It is passed on where samples are: mend or leave out columns of X before."
 ONE_AFTER_ANOTHER = "Pieces are absorbed one after another, by narrow steps, at home."
 AS_MADE = "As the result was made: another would be of another matrix."
@@ -483,6 +500,13 @@ ROWS_OF_RESULT = {
     "seed": NOT_RANDOM,
     "record": OF_ARRAY,
 }
+CELLS = {
+    "mask": "Genes are chosen by how much they vary.",
+    "nonfinite": "What was not counted is 0: a missing value is an error that names it.",
+    "device": "Counts are summed on the host; components of few genes take no longer there.",
+    "row_weights": "Leave cells out before: every one that is there counts.",
+    "column_weights": "Genes are chosen, not weighed.",
+}
 TRIANGLE = "Triangles are reduced by LAPACK, on the host."
 
 CONTRACTS = (
@@ -504,6 +528,17 @@ CONTRACTS = (
             ("pca", {"route": "krylov", "tol": 1e-9, "scale": True}),
             ("pca", {"route": "gram"}),
         )
+    ),
+    Contract(
+        name="cells",
+        kind=COUNTS,
+        arrays={"s": None, "genes.variances_norm": None, "cells.total_counts": None},
+        exact=("certificate.sigma_upper", "Vh", "U", "genes.highly_variable"),
+        options={"genes": 60, "rank": 4},
+        by_memory="Where the Gram matrix does not fit, components are found by iterations.",
+        looks="A sample sets the scale before the pass for the components.",
+        lacks=CELLS,
+        rtol=1e-6,
     ),
     Contract(
         name="update",
@@ -823,6 +858,7 @@ CONTRACTS = (
             "row_weights": AS_MADE,
             "column_weights": AS_MADE,
             "device": "Bytes are decoded, on the host.",
+            "sparse": DENSE_FACTORS,
         },
     ),
 )

@@ -55,6 +55,8 @@ def write_data(folder: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(folder / "rows.npy", rng.random(900))
     np.save(folder / "columns.npy", rng.random(80))
+    counts = np.random.default_rng(1).poisson(rng.gamma(2.0, 1.0, 60), (300, 60))
+    np.save(folder / "counts.npy", counts)
     np.save(folder / "graph.npy", np.kron(np.eye(3), np.ones((20, 20))))
     field = rng.standard_normal((60, 5, 8)).astype(np.float32)
     field[3, 1, 2] = np.nan

@@ -40,7 +40,7 @@ def commands(block: str) -> list[list[str]]:
 
 ON_A_GPU = ("gpu.md",)
 """Pages whose blocks need one."""
-LIBRARIES = {"anndata.md": "anndata"}
+LIBRARIES = {"anndata.md": "anndata", "cells.md": "skmisc"}
 """What blocks of pages import that not every machine has."""
 
 

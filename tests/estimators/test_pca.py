@@ -383,15 +383,12 @@ def test_a_stored_matrix_of_other_columns(act, steep, tmp_path):
         getattr(made, act)(tmp_path / "X.npy")
 
 
-def test_complex_and_sparse_matrices(steep, tmp_path):
-    sparse = pytest.importorskip("scipy.sparse")
+def test_complex_matrices(steep, tmp_path):
     np.save(tmp_path / "X.npy", steep * 1j)
     with pytest.raises(streamsvd.SpecError, match="is complex, and real rows are needed here"):
         PCA(2).fit(tmp_path / "X.npy")
     with pytest.raises(ValueError, match="Complex data not supported"):
         PCA(2).fit(steep * 1j)
-    with pytest.raises(TypeError, match="toarray"):
-        PCA(2).fit(sparse.csr_array(steep))
 
 
 def test_a_model_that_leaves_nothing_out_has_no_density():

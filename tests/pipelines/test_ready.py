@@ -97,6 +97,18 @@ def write_genotypes(folder: Path) -> None:
     write_grid(folder / "genotypes.zarr", "call_dosage", calls, dims, attributes, chunk=500)
 
 
+def write_cells(folder: Path) -> None:
+    """Counts of five kinds of cells, by cells as AnnData stores them."""
+    rng = np.random.default_rng(7)
+    m, n = 800, 2500
+    usual = rng.lognormal(-1.5, 1.2, n)
+    programs = 1 + rng.lognormal(0.5, 0.6, (5, n)) * (rng.random((5, n)) < 0.2)
+    rates = usual * programs[np.arange(m) % 5] * rng.lognormal(0, 0.4, (m, 1))
+    X = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, rates / 2)).astype(np.float32))
+    anndata = pytest.importorskip("anndata")
+    anndata.AnnData(X).write_h5ad(folder / "cells.h5ad")
+
+
 def frames(count: int, seed: int = 6) -> np.ndarray:
     """A still scene of its own for every seed: light that comes and goes, a bright ball that crosses it, and noise."""
     rng = np.random.default_rng(seed)
@@ -151,6 +163,7 @@ DATA = {
     "checkpoint-compression": write_checkpoint,
     "kernel-regression": write_measurements,
     "genotypes": write_genotypes,
+    "cells": write_cells,
     "video-background": write_frames,
     "node-embeddings": write_graph,
     "text-topics": write_documents,

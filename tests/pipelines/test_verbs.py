@@ -17,6 +17,7 @@ STEPS = {
     # verb: path of the source, options, steps before it
     "svd": ("A.npy", "rank = 3, u = true", ""),
     "pca": ("a.zarr", "rank = 3, row_weights = 'y2.npy'", ""),
+    "cells": ("counts.npy", 'genes = 3, rank = 2, flavor = "seurat"', ""),
     "update": ("a.zarr", 'model = "M", rank = 3, center = true', ""),
     "verify": ("a.zarr", 'result = "eof"', EOF),
     "top_eigenvectors": ("A.npy", "k = 2", ""),
@@ -39,6 +40,7 @@ def test_every_verb_has_a_pipeline_here():
 def test_a_step_is_made_once(folder, verb):
     np.save(folder / "g.npy", np.eye(30, k=1) + np.eye(30, k=-1))
     np.save(folder / "y2.npy", np.abs(np.load(folder / "y.npy")) + 1)
+    np.save(folder / "counts.npy", np.random.default_rng(3).poisson(3.0, (60, 6)))
     path, options, steps = STEPS[verb]
     text = f'[sources.a]\npath = "{path}"\n{steps}[[steps]]\nname = "it"\n{verb} = {{source = "a", {options}}}\n'
     text += '[[publish]]\nstep = "it"\nto = "latest"\n'

@@ -29,6 +29,7 @@ BLOCKS = {
     for i in range(2)
     for name, kind in (("query", "float32"), ("key", "float64"))
 } | {"noise": RNG.standard_normal((40, 39))}
+RNG_COUNTS = RNG.poisson(RNG.gamma(2.0, 1.0, 60) * np.exp(RNG.standard_normal((200, 1))))
 WITH_NAN = np.where(RNG.random(A.shape) < 0.01, np.nan, A)
 
 
@@ -50,6 +51,10 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
         lambda: streamsvd.svd(A.astype("float32"), energy=0.9),
     ],
     "pca": [lambda: streamsvd.pca(A, 3), lambda: streamsvd.pca(np.ones((30, 3)), 1)],
+    "cells": [
+        lambda: streamsvd.cells(RNG_COUNTS, genes=20, rank=3, flavor="seurat"),
+        lambda: streamsvd.cells(RNG_COUNTS, genes=20, rank=3, span=0.9),
+    ],
     "rotate": [
         lambda: streamsvd.rotate(streamsvd.pca(A, 3, u=True)),
         lambda: streamsvd.rotate(streamsvd.svd(A + 1j * A[::-1], 3, mask=MASK), 2, "promax"),

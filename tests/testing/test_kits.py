@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from scipy import sparse
 
 import streamsvd
 from streamsvd.collections.gram import CollectionGramPass
@@ -103,6 +104,8 @@ SOURCES = {
         CUBE.transpose(1, 0, 2).reshape(9, 35),
     ),
     "rows of one's own": lambda at: (Rows(A, 7), A),
+    "rows of scipy": lambda at: (THIN, THIN.toarray()),
+    "columns of scipy": lambda at: (THIN.tocsc(), THIN.toarray()),
     "dask": lambda at: (da.from_array(HOLES, chunks=(20, 4)), HOLES),
     "dask, masked": lambda at: (
         da.ma.masked_where(da.from_array(A, chunks=(20, 4)) > 1, da.from_array(A, chunks=(20, 4))),
@@ -209,6 +212,76 @@ def test_a_source_that_breaks_a_law_is_told_which(law, said):
     with pytest.raises(AssertionError, match=said):
         assert_source(Wrong(law, as_source(A)), A)
     assert_source(Wrong("", as_source(A)), A)
+
+
+THIN = sparse.random_array((83, 11), density=0.3, format="csr", rng=np.random.default_rng(1))
+
+
+class WrongEntries:
+    """A sparse source that breaks one law."""
+
+    def __init__(self, law):
+        self.law, self.inner = law, as_source(THIN)
+
+    def __getattr__(self, name):
+        if name in ("inner", "law"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def sparse_axis(self):
+        return "both" if self.law == "axis" else self.inner.sparse_axis
+
+    @property
+    def entries(self):
+        return THIN.nnz - 1 if self.law == "entries" else THIN.nnz
+
+    @property
+    def stored_bytes(self):
+        return 8.5 if self.law == "bytes" else self.inner.stored_bytes
+
+    def most_entries(self, length):
+        return 2 if self.law == "bound" else self.inner.most_entries(length)
+
+    def read_sparse(self, run):
+        found = self.inner.read_sparse(run).copy()
+        if self.law == "value":
+            found.data[-1:] = 0
+        if self.law == "order" and found.nnz > 1:
+            turned = found.indptr.copy()
+            found = sparse.csr_array(
+                (found.data[::-1], found.indices[::-1], turned[-1] - turned[::-1]), found.shape
+            )
+            found = found[::-1]
+        if self.law == "indices":
+            found.indices = found.indices.astype("i8")
+        if self.law == "type":
+            found = found.astype("f4")
+        return sparse.csr_matrix(found) if self.law == "matrix" else found
+
+    def __reduce__(self):
+        return WrongEntries, ("value" if self.law == "pickle" else self.law,)
+
+
+@pytest.mark.parametrize(
+    ("law", "said"),
+    [
+        ("axis", "sparse_axis of scipy.sparse.csr_array is 'both'"),
+        ("entries", rf"has {THIN.nnz - 1} entries, and {THIN.nnz} were read"),
+        ("bytes", "stored_bytes of .* is 8.5, not a count in int"),
+        ("bound", r"read_sparse\(.*\) holds \d+ entries, and most_entries promised at most 2"),
+        ("value", r"read_sparse\(.*\) is not what the matrix has there"),
+        ("order", r"indices of .*read_sparse\(.*\) do not ascend within each row"),
+        ("indices", "are int64, not .*int32"),
+        ("type", "is csr_array float32 .*, and csr_array float64 .* is meant"),
+        ("matrix", "is csr_matrix .* is meant"),
+        ("pickle", "after pickling is not what the matrix has there"),
+    ],
+)
+def test_a_sparse_source_that_breaks_a_law_is_told_which(law, said):
+    with pytest.raises(AssertionError, match=said):
+        assert_source(WrongEntries(law), THIN.toarray())
+    assert_source(WrongEntries(""), THIN.toarray())
 
 
 X = RNG.standard_normal((11, 3))

@@ -49,12 +49,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.models.mathematics.sparse_stack import RowsBelow, project_stack, stack_basis
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.intervals import leading_run, relative_widths
 from streamsvd.numerics.ledger import Factor, Ledger, LeftRotation, StackPart, energy_of
@@ -69,6 +71,14 @@ BUDGET_SHARE = 0.3
 """Share of the tolerance that truncations along the way may spend; the final cut takes the rest."""
 TALL, SMALL = 3, 256
 """Blocks whose shorter side exceeds this many widths, and this number, are sketched before they are stacked."""
+SPARSE_SHARE = 0.05
+"""Of the entries, those that are stored in a block that stays sparse; of more, dense products are as fast."""
+WIDE = 2
+"""Times the rows that are stacked at once, that a block is wide which stays sparse."""
+MOST_CONSTANT = 1e4
+"""Times the energy about the mean of rows, that of the mean itself, beyond which rows do not stay sparse."""
+DENSE_ENTRIES = 1 << 23
+"""Entries of sparse rows that are absorbed with their zeros at once, 64 MiB in double precision."""
 LEAST, ENOUGH = 64, 100
 """Directions kept beyond the rank by default: at least the first; twice the rank up to the second."""
 BUFFER_ENTRIES = 1 << 21
@@ -202,9 +212,11 @@ class IncrementalSVD:
         return Factor(np.zeros(0), np.zeros((0, n_cols), dtype=wide), mean, 0.0, 0, Ledger())
 
     def update(self, state: Factor, block: Matrix) -> Factor:
-        """The state after one more block of rows ``(b, n)``, finite."""
+        """The state after one more block of rows ``(b, n)``, finite; a sparse one is never made dense but for some rows of it."""
         if block.shape[0] == 0:
             return state
+        if sparse.issparse(block):
+            return self._update_sparse(state.fade_by(self.forget), sparse.csr_array(block))
         part = self.part(block, index=state.ledger.truncations, guess=state, left=False)
         return self.absorb_part(state.fade_by(self.forget), part)[0]
 
@@ -216,6 +228,8 @@ class IncrementalSVD:
         self, state: Factor, part: StackPart, *, signs_of: Factor | None = None
     ) -> tuple[Factor, LeftRotation, LeftRotation]:
         """The state with a part stacked below it, and the turns of both; nothing fades."""
+        if sparse.issparse(part.rows):
+            return self._absorb_sparse(state, part, signs_of)
         factor, (old, new) = self.join_parts([state.as_part(), part], signs_of=signs_of)
         return factor, old, new
 
@@ -390,6 +404,117 @@ class IncrementalSVD:
         else:
             u, rows = None, linalg.qr(wide, mode="raw", overwrite_a=True, check_finite=False)[1]
         return StackPart(rows, u, mean, float(b), b, replace(ledger, truncations=1))
+
+    # Sparse rows -----------------------------------------------------------------------------------
+
+    def sparse_part(self, block: Any) -> StackPart | None:
+        """Rows in a ``csr_array`` as a part that stays sparse; None where rows with their zeros are absorbed as fast, or must be.
+
+        Parameters
+        ----------
+        block
+            ``(b, n)``, finite, in canonical form; not changed.
+        """
+        b, n = block.shape
+        width = self.width_for(n)
+        if self.robust or block.nnz > SPARSE_SHARE * b * n:
+            return None
+        if n < WIDE * (width + min(b, self._sparse_height(n))):
+            return None
+        kind = np.result_type(block.dtype, np.float64)
+        wide = type(block)((block.data.astype(kind), block.indices, block.indptr), shape=(b, n))
+        gross = float(np.sum(np.abs(wide.data) ** 2))
+        if not self.center:
+            return StackPart(wide, None, None, float(b), b, Ledger(energy=gross, height=max(b, n)))
+        mean = np.asarray(wide.T @ np.ones(b)) / b
+        constant = b * float(np.vdot(mean, mean).real)
+        if constant > MOST_CONSTANT * (gross - constant):
+            return None  # squares about zero have lost the digits of those about the mean
+        ledger = Ledger(energy=gross - constant, height=max(b, n))
+        return StackPart(wide, None, mean, float(b), b, ledger)
+
+    def _sparse_height(self, n_cols: int) -> int:
+        """Rows of a sparse block that are stacked at once."""
+        return max(SMALL, TALL * self.width_for(n_cols))
+
+    def _update_sparse(self, state: Factor, block: Any) -> Factor:
+        """The state, faded already, after a block of sparse rows."""
+        block.sum_duplicates()
+        part = self.sparse_part(block)
+        if part is not None:
+            return self.absorb_part(state, part)[0]
+        n = block.shape[1]
+        height = max(1, min(self._sparse_height(n), DENSE_ENTRIES // n))
+        for at in range(0, block.shape[0], height):
+            rows = block[at : at + height].toarray()
+            made = self.part(rows, index=state.ledger.truncations, guess=state, left=False)
+            state = self.absorb_part(state, made)[0]
+        return state
+
+    def _absorb_sparse(
+        self, state: Factor, part: StackPart, signs_of: Factor | None
+    ) -> tuple[Factor, LeftRotation, LeftRotation]:
+        """As `absorb_part`, by pieces of sparse rows, each by the Gram matrix of what is new in it."""
+        b, n = part.rows.shape
+        height = self._sparse_height(n)
+        known = state.s.size
+        turn = np.eye(known, dtype=state.Vh.dtype)
+        offset = np.zeros(known, dtype=state.Vh.dtype) if self.center else None
+        left: list[Matrix] = []
+        for at in range(0, b, height):
+            state, old, new = self._absorb_sparse_piece(state, part.rows[at : at + height])
+            turn = turn @ old.rotation
+            left = [rows @ old.rotation for rows in left]
+            if offset is not None:
+                assert old.offset is not None
+                offset = offset @ old.rotation + old.offset
+                left = [rows + old.offset for rows in left]
+            left.append(new)
+        signs = self._turn(state.Vh, signs_of)
+        state = replace(state, Vh=signs.conj()[:, None] * state.Vh)
+        constant = None if offset is None else offset * signs
+        rows = np.concatenate(left) * signs
+        return state, LeftRotation(turn * signs, constant), LeftRotation(rows, None)
+
+    def _absorb_sparse_piece(
+        self, state: Factor, block: Any
+    ) -> tuple[Factor, LeftRotation, Matrix]:
+        """One piece: the state, the turn of what was before, and left vectors of the rows."""
+        b, weight = block.shape[0], state.weight + block.shape[0]
+        mean = centre = below = None
+        if self.center:
+            assert state.mean is not None
+            centre = np.asarray(block.T @ np.ones(b)) / b
+            apart = centre - state.mean
+            mean = state.mean + (b / weight) * apart if state.weight > 0 else centre
+            if state.weight > 0:
+                below = np.sqrt(state.weight * b / weight) * apart
+        rows = RowsBelow(block, centre, below)
+        found, known = stack_basis(state.s, state.Vh, rows), state.s.size
+        ledger = state.ledger + Ledger(energy=found.energy, height=known + b + block.shape[1])
+        values = np.sqrt(found.squares)
+        floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(known + b, block.shape[1])) * values[0]
+        alive = int(np.count_nonzero(values > floor))
+        keep = min(alive, self._keep_count(found.squares, ledger, 1.0, block.shape[1]))
+        U, tail = found.U[:, :keep], found.squares[keep:]
+        u, s, Vh = project_stack(U, state.s, state.Vh, rows)
+        lost, largest = found.left_out
+        ledger = ledger.after_truncation(tail, rounding=True)
+        ledger = replace(
+            ledger,
+            discarded=ledger.discarded + lost + found.rounding,
+            discarded_norm=ledger.discarded_norm + largest + found.rounding,
+        )
+        turned = U @ u
+        old, new = turned[:known], turned[known : known + b]
+        offset = None
+        if self.center:
+            offset = np.zeros(keep, dtype=turned.dtype)
+            if below is not None:  # of what was before, and of the rows: shares of the row below
+                offset = -np.sqrt(b / weight) / np.sqrt(state.weight) * turned[known + b]
+                new = new + np.sqrt(state.weight / weight) / np.sqrt(b) * turned[known + b]
+        factor = Factor(s, Vh, mean, weight, state.n_rows + b, ledger)
+        return factor, LeftRotation(old, offset), new
 
     # What a state proves ----------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from streamsvd.models.model import Model
 from streamsvd.models.verify import Verification
 from streamsvd.report.drawing.charts import cut_middle
 from streamsvd.report.parts import Cell, Page, Section, Table
+from streamsvd.report.results.cells import cells_page
 from streamsvd.report.results.collections import cluster_page, compressed_page, rates_page
 from streamsvd.report.results.costs import cost_section
 from streamsvd.report.results.factorisations import svd_page, verify_page
@@ -35,6 +36,7 @@ from streamsvd.report.results.rows import least_squares_page, sample_page
 from streamsvd.report.results.streams import open_stream_page, stream_page
 from streamsvd.rows.lstsq import LeastSquaresResult
 from streamsvd.rows.sample_rows import RowSample
+from streamsvd.single_cell.result import CellsResult
 from streamsvd.store.objects import objects_at
 from streamsvd.store.results.loading import load
 from streamsvd.store.versions import is_model
@@ -44,6 +46,7 @@ from streamsvd.streams.stream import TopEigenvectorStream
 PAGES: dict[type, Callable[[Any, ResultOrigin], Page]] = {
     SVD: svd_page,
     PCA: svd_page,
+    CellsResult: cells_page,
     Rotation: rotation_page,
     Verification: verify_page,
     TopEigenvectorsResult: stream_page,

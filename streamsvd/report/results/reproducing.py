@@ -16,7 +16,9 @@ from streamsvd.verbs import VERBS
 PLACES = frozenset({"out", "checkpoint", "overwrite"})
 """Options that say where, not what."""
 OUT = frozenset(
-    ("svd", "pca", "rotate", "top_eigenvectors", "nystrom", "kernel_ridge", "sample_rows", "lstsq", "embed", "eigenvectors")
+    (
+        "svd", "pca", "cells", "rotate", "top_eigenvectors", "nystrom", "kernel_ridge", "sample_rows", "lstsq", "embed", "eigenvectors",
+    )
 )  # fmt: skip
 """Verbs whose command keeps its result."""
 NO_RELEASE = ("release that made it", f"it is not kept; this page was made by {__version__}")

@@ -219,6 +219,8 @@ class RefusedArray:
         How messages call the place.
     reason
         Why it is refused, where that is not its type.
+    is_sparse
+        Whether it is a part of a sparse matrix.
     """
 
     shape: tuple[int, ...]
@@ -226,6 +228,7 @@ class RefusedArray:
     kind: str
     where: str
     reason: str = ""
+    is_sparse: bool = False
 
     @property
     def chunks(self) -> tuple[int, ...]:

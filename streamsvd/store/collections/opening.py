@@ -11,10 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.foreign import check_dense, check_file_kind, check_object
+from streamsvd.checks.foreign import (
+    check_file_kind,
+    check_object,
+    is_sparse_object,
+    member_remedy,
+)
 from streamsvd.checks.masks import as_array, block_dtype
 from streamsvd.checks.paths import PathOrUrl, local_path
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.protocols import is_sparse
 from streamsvd.store.collections.arrays import (
     ArrayInChunks,
     ArrayInFile,
@@ -121,7 +127,8 @@ def _make_collection(
 def _check_accepted(name: str, stored: StoredArray) -> None:
     """Refuse an array for its type, or for what its attributes say."""
     if isinstance(stored, RefusedArray):
-        check_kind(name, stored.dtype, stored.kind)
+        if not stored.is_sparse:
+            check_kind(name, stored.dtype, stored.kind)
         raise SpecError(f"{stored.reason} Or leave block {name!r} out with select.")
     check_kind(name, stored.dtype)
 
@@ -181,7 +188,7 @@ def _find_arrays(source: Any, missing: str) -> tuple[str, NamedArrays, Remarks]:
         return str(path), *_path_arrays(path, missing)
     if isinstance(source, str) or _is_zarr(source):
         return str(source), *_zarr_arrays(source, missing)
-    check_dense(source, "the array")  # one is a mapping too
+    _refuse_sparse(source, "the array")  # one is a mapping too
     if isinstance(source, Mapping):
         return "the mapping", *_pair_arrays(source.items(), missing)
     if _is_array(source):
@@ -224,6 +231,19 @@ def _is_zarr(source: Any) -> bool:
     return any(base.__module__.split(".")[0] == "zarr" for base in type(source).__mro__)
 
 
+def _refuse_sparse(value: Any, name: str) -> None:
+    """Refuse a matrix of which only some entries are stored: what a collection shares is dense.
+
+    Raises
+    ------
+    SpecError
+        It names the matrix, and what to do.
+    """
+    if is_sparse(value) or is_sparse_object(value):
+        remedy = member_remedy(value.shape, value.dtype.itemsize)
+        raise SpecError(f"{name} is sparse ({type(value).__qualname__}). {remedy}")
+
+
 def _single_array(name: str, value: Any, missing: str) -> tuple[StoredArray, Remarks]:
     """An array of a mapping."""
     if _is_zarr(value):
@@ -231,7 +251,7 @@ def _single_array(name: str, value: Any, missing: str) -> tuple[StoredArray, Rem
 
         return stored_array(value, missing)
     for each in (value, getattr(value, "_meta", None)):  # of a lazy array, what its chunks are
-        check_dense(each, f"block {name!r}")
+        _refuse_sparse(each, f"block {name!r}")
     if not _is_array(value):
         try:
             value = as_array(value)

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 import zarr
 
+from streamsvd.checks.foreign import member_remedy
 from streamsvd.errors import SpecError, StoreError, StreamSVDError
 from streamsvd.store.collections.arrays import ArrayInChunks, RefusedArray, StoredArray
 from streamsvd.store.collections.origin import origin_of
 from streamsvd.store.explanations import raise_access_error
-from streamsvd.store.sources.zarr_store.anndata import SPARSE, encoding_of
+from streamsvd.store.sources.zarr_store.anndata import (
+    encoding_of,
+    is_sparse_group,
+    sparse_form,
+)
 from streamsvd.store.sources.zarr_store.array import (
     chunked_array,
     dimension_names,
@@ -42,7 +47,7 @@ def stored_arrays(
         groups = {"": node} | {
             n: value for n, value in found.items() if isinstance(value, zarr.Group)
         }
-        sparse = {name: encoding_of(g) for name, g in groups.items() if encoding_of(g) in SPARSE}
+        sparse = {name: _sparse_words(g) for name, g in groups.items() if is_sparse_group(g)}
     except StreamSVDError:
         raise
     except Exception as error:  # whatever damaged metadata make zarr trip over
@@ -80,13 +85,25 @@ def _address(array: zarr.Array, missing: str) -> StoredArray:
     return ArrayInChunks(values, tuple(int(extent) for extent in array.shape), origin)
 
 
+def _sparse_words(group: zarr.Group) -> str:
+    """Why the arrays of a sparse matrix are refused."""
+    where, kind = store_name(group), encoding_of(group)
+    values: Any = group.get("data")
+    try:
+        shape, _ = sparse_form(kind, dict(group.attrs), where)
+        remedy = member_remedy(shape, np.dtype(values.dtype).itemsize)
+    except (StreamSVDError, AttributeError) as error:  # it is damaged too
+        remedy = str(error)
+    return f"{where} is sparse ({kind} of AnnData). {remedy}"
+
+
 def _lenient_address(name: str, array: zarr.Array, missing: str, sparse: str | None) -> StoredArray:
     """The address, or of what holds no real numbers something that is refused unless it is left out."""
     dtype = np.dtype(array.dtype)
     shape = tuple(int(extent) for extent in array.shape)
     if sparse is not None:
-        said = f"a part of a sparse matrix ({sparse} of AnnData)"
-        return RefusedArray(shape, np.dtype(np.void), said, name)
+        said = f"block {name!r} is a part of a sparse matrix. {sparse}"
+        return RefusedArray(shape, np.dtype(np.float64), str(dtype), name, said, is_sparse=True)
     if dtype.kind not in "biuf":
         return RefusedArray(shape, dtype, str(dtype), name)
     try:

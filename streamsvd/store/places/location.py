@@ -20,6 +20,11 @@ class Scratch(Protocol):
     Writing a name again is harmless: it is replaced as a whole.
     """
 
+    @property
+    def folder(self) -> Any:
+        """Where they are."""
+        ...
+
     def put(self, name: str, data: Any) -> None:
         """Bytes under a name, or whole new ones in their place."""
         ...

@@ -10,6 +10,7 @@ from streamsvd.errors import StoreError
 RESULT_HOMES = {
     "svd": "streamsvd.factor.result:SVD",
     "pca": "streamsvd.factor.result:PCA",
+    "cells": "streamsvd.single_cell.result:CellsResult",
     "rotate": "streamsvd.factor.rotation_result:Rotation",
     "lstsq": "streamsvd.rows.lstsq:LeastSquaresResult",
     "nystrom": "streamsvd.kernels.nystrom:NystromResult",

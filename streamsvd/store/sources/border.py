@@ -68,7 +68,7 @@ _STRIPS = 16
 
 def row_block(shape: tuple[int, int], itemsize: int) -> tuple[int, int]:
     """Chunks of a matrix that is stored without any and read by whole rows, about a mebibyte of them."""
-    return min(shape[0], max(1, BLOCK_BYTES // (shape[1] * itemsize))), shape[1]
+    return min(shape[0], max(1, BLOCK_BYTES // max(1, shape[1] * itemsize))), shape[1]
 
 
 def strips(shape: tuple[int, int], itemsize: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 import zarr
 
+from streamsvd.errors import StreamSVDError
 from streamsvd.store.sources.beside import REFERRING
 from streamsvd.store.sources.conventions import ROWS
 from streamsvd.store.sources.kinds import find_kind
+from streamsvd.store.sources.sparse.vectors import number_dtype
+from streamsvd.store.sources.zarr_store.anndata import (
+    PARTS,
+    encoding_of,
+    is_sparse_group,
+    sparse_form,
+)
 
 LEVELS = 3
 """Of groups within groups that are looked into."""
@@ -34,6 +42,8 @@ class ListedArray:
         Names of its dimensions; None where they have none.
     rows
         The one that makes its rows, where it says so itself.
+    stored
+        Form and entries of a sparse matrix, and their bytes; None of others.
     """
 
     name: str
@@ -41,10 +51,18 @@ class ListedArray:
     dtype: np.dtype[Any]
     dims: tuple[str, ...] | None
     rows: str | None = None
+    stored: tuple[str, int, int] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The type of its entries, with their form."""
+        return str(self.dtype) if self.stored is None else f"{self.dtype}, {self.stored[0]}"
 
     @property
     def nbytes(self) -> int:
         """Bytes of its entries, as they are stored."""
+        if self.stored is not None:
+            return self.stored[2]
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
@@ -80,10 +98,13 @@ def _of_zarr(source: Any) -> tuple[list[ListedArray], set[str]]:
 
     node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
     arrays: dict[str, Any] = {"": node}
+    found = []
     if isinstance(node, zarr.Group):
         members, _ = hierarchy(node, store_name(node)).list_members(LEVELS)
         arrays = {name: a for name, a in members.items() if isinstance(a, zarr.Array)}
-    found = []
+        groups = {name: g for name, g in members.items() if is_sparse_group(g)}
+        listed = (_sparse_listed(name, group, members) for name, group in groups.items())
+        found = [each for each in listed if each is not None]
     for name, array in arrays.items():
         dims = dimension_names(array, dict(array.attrs))
         told = None if dims is None or None in dims else tuple(str(d) for d in dims)
@@ -91,6 +112,22 @@ def _of_zarr(source: Any) -> tuple[list[ListedArray], set[str]]:
         found.append(ListedArray(name, tuple(array.shape), np.dtype(array.dtype), told, rows))
     said = [a.attrs.get(word, "") for a in arrays.values() for word in REFERRING]
     return found, _names(said)
+
+
+def _sparse_listed(name: str, group: Any, members: Mapping[str, Any]) -> ListedArray | None:
+    """A sparse matrix in a group; None where it is damaged, and opening it says how."""
+    kind = encoding_of(group)
+    parts = [members.get(f"{name}/{part}") for part in PARTS[:2]]
+    try:
+        shape, _ = sparse_form(kind, dict(group.attrs), name)
+    except StreamSVDError:
+        return None
+    if not all(isinstance(part, zarr.Array) for part in parts):
+        return None
+    values, indices = (np.dtype(part.dtype) for part in parts if part is not None)
+    entries = math.prod(parts[0].shape) if parts[0] is not None else 0
+    stored = kind.partition("_")[0], entries, entries * (values.itemsize + indices.itemsize)
+    return ListedArray(name, shape, number_dtype(values), None, None, stored)
 
 
 def _of_hdf5(path: Path) -> tuple[list[ListedArray], set[str]]:

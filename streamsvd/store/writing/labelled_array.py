@@ -26,6 +26,7 @@ from streamsvd.store.sources.beside import visible_attributes
 from streamsvd.store.sources.conventions import ROWS
 from streamsvd.store.writing.array_labels import MARK, write_coordinate
 from streamsvd.store.writing.row_chunks import RowChunks
+from streamsvd.store.writing.sparse_groups import SPARSE_MARK
 
 DEFAULT_NAME = "data"
 NAN_AS_TEXT = base64.b64encode(struct.pack("<d", math.nan)).decode()
@@ -121,12 +122,13 @@ def array_name(labels: Labels) -> str:
 
 
 def is_replaceable(path: PathOrUrl) -> bool:
-    """Whether a place is a zarr array, or a group of one with its coordinates that was written here."""
+    """Whether a place is a zarr array, or a group of one with its coordinates, or a sparse matrix, that was written here."""
     place = location_of(path)
     if place.size(".zarray") is not None:
         return True
     try:
         found: Mapping[str, Any] = msgspec.json.decode(place.read("zarr.json"))
-        return bool(found["node_type"] == "array" or MARK in found.get("attributes", {}))
+        marks = {MARK, SPARSE_MARK} & set(found.get("attributes", {}))
+        return found["node_type"] == "array" or bool(marks)
     except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return False

@@ -33,6 +33,7 @@ from streamsvd.store.objects.remote import RemoteObjects
 from streamsvd.store.places import location_of
 from streamsvd.store.sources.files.npy import NpySource
 from streamsvd.store.sources.objects.arrays import ArraySource
+from streamsvd.store.sources.sparse.compressed import CompressedSource
 from streamsvd.store.sources.views.view import SourceView
 from streamsvd.store.sources.zarr_store.array import ZarrSource
 from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
@@ -144,6 +145,11 @@ def _(source: SourceView) -> Iterator[PathOrUrl]:
 @places.register(ArraySource)
 def _(source: ZarrSource | ArraySource) -> Iterator[PathOrUrl]:
     return places(source.array)
+
+
+@places.register(CompressedSource)
+def _(source: CompressedSource) -> Iterator[PathOrUrl]:
+    return places([source.values, source.indices, source.offsets])
 
 
 @places.register(ArrayInMemory)

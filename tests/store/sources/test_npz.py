@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shlex
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-import streamsvd
 from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.sources import open_source
 from streamsvd.store.sources.files.npz import NpzSource
+from streamsvd.store.sources.files.sparse_npz import UnpackedVector
 from streamsvd.testing import assert_source
 
 A = np.arange(13 * 7.0).reshape(13, 7)
@@ -57,20 +59,74 @@ def test_the_line_for_a_compressed_one_makes_what_is_read(tmp_path, monkeypatch)
     assert_source(Path("a") / "x.npy", A)
 
 
-def test_sparse_ones_are_called_so_with_a_line_that_is_true(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    sparse = pytest.importorskip("scipy.sparse")
-    for form in ("csr", "coo", "bsr"):
-        sparse.save_npz("a.npz", getattr(sparse, f"{form}_array")(A), compressed=False)
-        with pytest.raises(
-            SpecError, match="sparse matrix of scipy, which is not read yet"
-        ) as caught:
-            open_source("a.npz")
-    line = str(caught.value).partition("dense array: ")[2]
-    eval(line, {"numpy": np, "scipy": sys.modules["scipy"]})
-    np.testing.assert_allclose(
-        streamsvd.svd("a.npy", 2).s, np.linalg.svd(A, compute_uv=False)[:2], rtol=1e-3
+THIN = np.where(A % 3 == 0, A, 0)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "?", "i8", "c16"])
+@pytest.mark.parametrize("form", ["csr_array", "csc_matrix"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_sparse_ones_are_read_compressed_or_not(tmp_path, dtype, form, compressed):
+    made = getattr(sparse, form)(THIN.astype(dtype))
+    sparse.save_npz(tmp_path / "a.npz", made, compressed=compressed)
+    source = open_source(tmp_path / "a.npz")
+    assert (source.sparse_axis, source.entries) == (
+        "rows" if form[:3] == "csr" else "columns",
+        made.nnz,
     )
+    assert_source(source, THIN.astype(dtype).astype("u1" if dtype == "?" else dtype))
+    assert all(isinstance(part, UnpackedVector) == compressed for part in source.originals[1:])
+    assert len(pickle.dumps(source)) < 10_000
+
+
+def test_what_is_unpacked_is_counted_and_what_is_large_refused(tmp_path, monkeypatch):
+    made = sparse.random_array((400, 300), density=0.2, format="csr", rng=np.random.default_rng(0))
+    sparse.save_npz(tmp_path / "a.npz", made)
+    sparse.save_npz(tmp_path / "b.npz", made, compressed=False)
+    unpacked = made.data.nbytes + made.indices.nbytes + made.indptr.nbytes
+    more = open_source(tmp_path / "a.npz").read_bytes - open_source(tmp_path / "b.npz").read_bytes
+    assert more >= unpacked
+    monkeypatch.setattr("streamsvd.store.sources.files.sparse_npz.MOST_UNPACKED", 1000)
+    with pytest.raises(
+        StoreError, match=r"a.npz is deflated: its .* must be unpacked whole"
+    ) as caught:
+        open_source(tmp_path / "a.npz")
+    assert open_source(tmp_path / "b.npz").entries == made.nnz
+    monkeypatch.chdir(tmp_path)
+    eval(str(caught.value).partition("as zarr: ")[2], {"scipy": sys.modules["scipy"]})
+    assert open_source("a-plain.npz").entries == made.nnz
+
+
+def test_other_forms_are_refused_with_a_line_that_is_true(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for form in ("coo", "bsr", "dia"):
+        sparse.save_npz("a.npz", getattr(sparse, f"{form}_array")(A))
+        with pytest.raises(SpecError, match=f"in the format '{form}'") as caught:
+            open_source("a.npz")
+    eval(str(caught.value).partition("as csr: ")[2], {"scipy": sys.modules["scipy"]})
+    assert_source(open_source("a-csr.npz"), A)
+
+
+@pytest.mark.parametrize("wrong", ["lengths", "dimensions", "objects", "shape", "absent", "stump"])
+def test_sparse_ones_that_are_damaged_are_refused(tmp_path, wrong):
+    path, made = tmp_path / "a.npz", sparse.csr_array(THIN)
+    parts = {"format": b"csr", "shape": made.shape, "data": made.data, "indices": made.indices}
+    parts["indptr"] = made.indptr
+    error, words = {
+        "lengths": (StoreError, "data holds"), "dimensions": (StoreError, "one dimension is needed"),
+        "objects": (SpecError, "object"), "shape": (StoreError, "the shape"),
+        "absent": (StoreError, "no array 'indices'"), "stump": (StoreError, "no whole"),
+    }[wrong]  # fmt: skip
+    parts |= {
+        "lengths": {"data": made.data[:-1]}, "dimensions": {"data": made.data[:, None]},
+        "objects": {"data": made.data.astype(object)}, "shape": {"shape": (1, 2, 3)}, "absent": {}, "stump": {},
+    }[wrong]  # fmt: skip
+    if wrong == "absent":
+        del parts["indices"]
+    np.savez(path, **parts)
+    if wrong == "stump":
+        path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(error, match=words):
+        open_source(path)
 
 
 def test_what_is_no_whole_file_of_numbers_is_refused(tmp_path):

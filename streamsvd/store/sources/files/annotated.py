@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,29 @@ from streamsvd.checks.foreign import check_object
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import SpecError
 from streamsvd.labels import Coordinate, Dimension, Labels
-from streamsvd.store.sources.hdf5.array import open_hdf5
+from streamsvd.protocols import Source
+from streamsvd.store.sources.files.tenx import is_tenx, open_tenx, tenx_groups
+from streamsvd.store.sources.hdf5.array import open_hdf5_array
 from streamsvd.store.sources.hdf5.files import reading_hdf5
 from streamsvd.store.sources.hdf5.sparse_groups import open_sparse_hdf5
 from streamsvd.store.sources.hdf5.variables import attributes_of
+from streamsvd.store.sources.kinds import is_scipy_sparse
 from streamsvd.store.sources.request import OpenRequest
-from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.views.sparse_view import EntriesView
 from streamsvd.store.sources.zarr_store.anndata import (
+    RAW,
+    ROOT,
     SPARSE,
     WHOLE,
     encoding_of,
+    is_sparse_group,
     refuse_table,
     sparse_form,
 )
 
 SIDES = {
     "obsm": ("obs", ""), "obsp": ("obs", "obs"), "varm": ("var", ""), "varp": ("var", "var"), "raw": ("obs", "raw/var"),
+    "raw.X": ("obs", "raw.var"),
 }  # fmt: skip
 """The tables that name the rows and the columns, by the first part of a name; of X and layers they are obs and var."""
 
@@ -69,7 +76,7 @@ def annotated_labels(
 
 
 @dataclass(frozen=True, eq=False)
-class AnnotatedFile(SourceView):
+class AnnotatedFile(EntriesView):
     """A matrix of a file of AnnData, with its names.
 
     Attributes
@@ -96,53 +103,89 @@ class AnnotatedFile(SourceView):
 
 
 def open_h5ad(path: Path, request: OpenRequest) -> AnnotatedFile:
-    """A matrix of a file of AnnData as a source; anndata need not be installed.
+    """A matrix of a file of AnnData as a source; anndata need not be installed. Of a sparse one the offsets are read.
 
     Raises
     ------
     SpecError
-        If it is sparse or a table, or there is none of its name; it lists what there is.
+        If it is a table, or there is none of its name; it lists what there is.
     StoreError
         If h5py is not installed, or the file is not whole.
     """
+    path = path.absolute()
     variable = (request.variable or WHOLE).strip("/")
     with reading_hdf5(path) as file:
         node = file.get(variable)
+        if variable == f"{RAW}/{WHOLE}" and node is None:
+            variable = f"{RAW}.{WHOLE}"  # before 0.7
+            node = file.get(variable)
         if node is None:
-            raise SpecError(f"{path} has no {variable!r}; it holds {_matrices(file)}.")
+            raise SpecError(
+                f"{path} has no {request.variable or WHOLE!r}; it holds {_matrices(file)}."
+            )
+        where, form = f"{path}:{variable}", None
         if not hasattr(node, "shape"):
             kind = encoding_of(node)
-            refuse_table(kind, f"{path}:{variable}")
-            if kind in SPARSE:
-                return AnnotatedFile(
-                    open_sparse_hdf5(
-                        path,
-                        variable,
-                        *sparse_form(kind, attributes_of(node), f"{path}:{variable}"),
-                    ),
-                    path,
-                    variable,
+            refuse_table(kind, where)
+            if kind == RAW:
+                return open_h5ad(path, replace(request, variable=f"{variable}/{WHOLE}"))
+            if kind not in SPARSE:
+                raise SpecError(
+                    f"{where} is a group and no matrix; the file holds {_matrices(file)}. Choose one with variable=."
                 )
-            raise SpecError(
-                f"{path}:{variable} is a group and no matrix; the file holds {_matrices(file)}. Choose one with variable=."
-            )
-    whole = open_hdf5(path, OpenRequest(variable, request.rows))
-    return AnnotatedFile(whole, path, variable)
+            form = sparse_form(kind, attributes_of(node), where)
+    found: Source
+    if form is None:
+        found = open_hdf5_array(path, replace(request, variable=variable))
+    else:
+        found = open_sparse_hdf5(path, variable, *form)
+    return AnnotatedFile(found, path, variable)
+
+
+def open_sparse_group(path: Path, request: OpenRequest) -> Source | None:
+    """The sparse matrix that is meant in a file of HDF5, of AnnData, of 10x Genomics or of others; None where an array is.
+
+    Raises
+    ------
+    SpecError, StoreError
+        If it cannot be read.
+    """
+    variable = (request.variable or "").strip("/")
+    with reading_hdf5(path) as file:
+        try:
+            node = file.get(variable) if variable else file
+        except (KeyError, ValueError, OSError, RuntimeError):
+            return None
+        if node is None or not hasattr(node, "keys"):
+            return None
+        counts = [variable] if is_tenx(node) else [] if variable else tenx_groups(file)
+        is_annotated = encoding_of(file) == ROOT
+        is_sparse, kind = is_sparse_group(node), encoding_of(node)
+        attributes = attributes_of(node)
+    if counts:
+        return open_tenx(path, counts, request.variable)
+    if is_annotated and (is_sparse or kind in (ROOT, RAW)):
+        return open_h5ad(path, replace(request, variable=variable or None))
+    where = f"{path}:{variable}"
+    return (
+        open_sparse_hdf5(path, variable, *sparse_form(kind, attributes, where))
+        if is_sparse
+        else None
+    )
 
 
 def _matrices(file: Any) -> str:
     """Names of what may be read, for messages."""
     found: list[str] = []
-    for name in ("X", "raw/X", "layers", "obsm"):
+    for name in ("X", "raw/X", "raw.X", "layers", "obsm"):
         node = file.get(name)
-        if node is not None and hasattr(node, "shape"):
+        if node is not None and (hasattr(node, "shape") or encoding_of(node) in SPARSE):
             found.append(name)
-        elif node is not None and encoding_of(node) in SPARSE:
-            found.append(f"{name} (sparse)")
         elif node is not None and name in ("layers", "obsm"):
             found += [
-                f"{name}/{key}" + ("" if hasattr(inner, "shape") else f" ({encoding_of(inner)})")
+                f"{name}/{key}"
                 for key, inner in node.items()
+                if hasattr(inner, "shape") or encoding_of(inner) in SPARSE
             ]
     return ", ".join(found) or "no matrix"
 
@@ -150,6 +193,10 @@ def _matrices(file: Any) -> str:
 def _hdf5_index(file: Any, table: str) -> Any:
     """The index of a table, as texts; None where it is stored in no known way."""
     group = file.get(table)
+    names = getattr(getattr(group, "dtype", None), "names", None) or ()
+    for name in ("index", "_index"):  # records, as AnnData before 0.7 wrote them
+        if name in names:
+            return np.asarray(group[name], object)
     if group is None or not hasattr(group, "keys"):
         return None
     key = group.attrs.get("_index", "_index")
@@ -165,7 +212,7 @@ def open_annotated(adata: Any, request: OpenRequest) -> AnnotatedFile | Annotate
     Raises
     ------
     SpecError
-        If it is sparse, there is none of its name, or the object shows a part of a file.
+        If there is none of its name, or the object shows a part of a file.
     """
     variable = (request.variable or WHOLE).strip("/")
     if getattr(adata, "isbacked", False) and variable in (WHOLE, "raw/X"):
@@ -175,7 +222,8 @@ def open_annotated(adata: Any, request: OpenRequest) -> AnnotatedFile | Annotate
             )
         return open_h5ad(local_path(str(adata.filename)).absolute(), request)
     values = _member(adata, variable)
-    check_object(values, f"{variable} of the AnnData")
+    if not is_scipy_sparse(values):
+        check_object(values, f"{variable} of the AnnData")
     from streamsvd.store.sources.opening import open_source
 
     whole = open_source(values, rows=request.rows)
@@ -206,7 +254,7 @@ def _member(adata: Any, variable: str) -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class AnnotatedMatrix(SourceView):
+class AnnotatedMatrix(EntriesView):
     """A matrix in memory, with its names.
 
     Attributes

@@ -1,9 +1,13 @@
-"""An array in a ``.npz`` file: as it lies there where the file was not compressed, and refused with a line where it was."""
+"""An array in a ``.npz`` file: as it lies there where the file was not compressed, and refused with a line where it was.
+
+Sparse matrices of scipy are read from such files too.
+"""
 
 from __future__ import annotations
 
 import struct
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -11,17 +15,21 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError, StreamSVDError
+from streamsvd.protocols import Source
 from streamsvd.store.explanations import raise_access_error
 from streamsvd.store.sources.beside import Candidate, choose_variable, names_text
 from streamsvd.store.sources.border import check_dtype
 from streamsvd.store.sources.files.npy import NpySource
-from streamsvd.store.sources.flatten import flattening
+from streamsvd.store.sources.flatten import Flattening, flattening, vector_layout
 from streamsvd.store.sources.request import OpenRequest
+from streamsvd.store.sources.sparse.vectors import number_dtype
 from streamsvd.store.sources.stamp import FileStamp
 
+SPARSE_MEMBERS = {"format.npy", "shape.npy", "data.npy"}
+"""What scipy.sparse.save_npz writes of every matrix."""
+
 _LOCAL_HEADER, _PASSWORD_FLAG = struct.Struct("<4s5H3L2H"), 1
-_SPARSE = {"format.npy", "shape.npy", "data.npy"}
-_SUFFIX = ".npy"
+SUFFIX = ".npy"
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,8 @@ class NpzSource(NpySource):
         return f"{self.path}:{self.member}"
 
 
-def open_npz(path: Path, request: OpenRequest) -> NpzSource:
-    """An array of a ``.npz`` file as a source; only headers are read.
+def open_npz(path: Path, request: OpenRequest) -> Source:
+    """An array, or the sparse matrix, of a ``.npz`` file as a source; only headers are read, and the offsets of a sparse matrix.
 
     Raises
     ------
@@ -64,43 +72,85 @@ def open_npz(path: Path, request: OpenRequest) -> NpzSource:
 
 def _open_member(
     path: Path, file: IO[bytes], archive: zipfile.ZipFile, request: OpenRequest, stamp: FileStamp
-) -> NpzSource:
-    members = {i.filename: i for i in archive.infolist() if i.filename.endswith(_SUFFIX)}
-    if set(members) >= _SPARSE and request.variable is None:
-        raise SpecError(
-            f"{path} is a sparse matrix of scipy, which is not read yet. If it fits in memory as a dense array: "
-            f"numpy.save('{path.stem}.npy', scipy.sparse.load_npz('{path}').toarray())"
-        )
+) -> Source:
+    members = {i.filename: i for i in archive.infolist() if i.filename.endswith(SUFFIX)}
+    if set(members) >= SPARSE_MEMBERS and request.variable is None:
+        from streamsvd.store.sources.files.sparse_npz import (
+            open_sparse_npz,
+        )  # which reads members so
+
+        return open_sparse_npz(path, file, archive, members, stamp)
     name = request.variable
     if name is None:
-        found = {key.removesuffix(_SUFFIX): _candidate(archive, i) for key, i in members.items()}
+        found = {key.removesuffix(SUFFIX): _candidate(archive, i) for key, i in members.items()}
         name = choose_variable(found, str(path))
-    member = members.get(f"{name.removesuffix(_SUFFIX)}{_SUFFIX}")
+    member = members.get(f"{name.removesuffix(SUFFIX)}{SUFFIX}")
     if member is None:
-        names = names_text(key.removesuffix(_SUFFIX) for key in members)
+        names = names_text(key.removesuffix(SUFFIX) for key in members)
         raise SpecError(f"{path} has no array {name!r}; it holds {names}.")
     where = f"{path}:{name}"
-    if member.flag_bits & _PASSWORD_FLAG:
-        raise StoreError(
-            f"{where} is protected by a password. Unpack it, and open the .npy file that comes of it."
-        )
+    check_open(member, where)
     if member.compress_type != zipfile.ZIP_STORED:
         raise StoreError(
             f"{where} is compressed, and can be read only from its beginning on. Unpack it, which takes no more memory than a block: "
             f"python -m zipfile -e '{path}' '{path.stem}', and open '{path.stem}/{member.filename}'; numpy.savez instead of "
             "savez_compressed writes what is read in place."
         )
+    return stored_member(
+        path, file, member, name, stamp, lambda shape: flattening(shape, None, request.rows, where)
+    )
+
+
+def check_open(member: zipfile.ZipInfo, where: str) -> None:
+    """Refuse what is encrypted.
+
+    Raises
+    ------
+    StoreError
+        If it is.
+    """
+    if member.flag_bits & _PASSWORD_FLAG:
+        raise StoreError(
+            f"{where} is protected by a password. Unpack it, and open the .npy file that comes of it."
+        )
+
+
+def stored_member(
+    path: Path,
+    file: IO[bytes],
+    member: zipfile.ZipInfo,
+    name: str,
+    stamp: FileStamp,
+    layout_of: Callable[[tuple[int, ...]], Flattening],
+) -> NpzSource:
+    """A member that is not compressed, where it lies."""
+    where = f"{path}:{name}"
     start = _first_byte(file, member)
     file.seek(start)
     shape, fortran, dtype, length = array_header(file)
-    check_dtype(dtype, where)
-    layout = flattening(shape, None, request.rows, where)
+    check_dtype(number_dtype(dtype) if layout_of is vector_of else dtype, where)
+    layout = layout_of(shape)
     promised = length + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if promised > member.file_size:
         raise StoreError(
             f"{where} is cut short: it takes {promised:,} bytes and has {member.file_size:,}. Write it again with numpy.savez."
         )
     return NpzSource(path, start + length, dtype, fortran, layout, stamp, name)
+
+
+def vector_of(shape: tuple[int, ...]) -> Flattening:
+    """An array of one dimension as a matrix of one column.
+
+    Raises
+    ------
+    ValueError
+        If it has others.
+    """
+    if len(shape) != 1:
+        raise ValueError(
+            f"an array of a sparse matrix has the shape {shape}, and one dimension is needed"
+        )
+    return vector_layout(int(shape[0]))
 
 
 def _candidate(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Candidate:

@@ -14,6 +14,7 @@ from streamsvd.checks.libraries import optional_library
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.labels import Labels
+from streamsvd.protocols import Source
 from streamsvd.store.explanations import access_error, is_access
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.beside import StoredVariable, variable_labels
@@ -27,6 +28,7 @@ from streamsvd.store.sources.hdf5.variables import (
     conventions_of,
     dimension_names,
     find_dataset,
+    plain_dtype,
     variable_beside,
     variables_of_group,
 )
@@ -211,7 +213,21 @@ class Hdf5Source:
         return variable_beside(self.path, self.variable, name)
 
 
-def open_hdf5(path: Path, request: OpenRequest) -> Hdf5Source:
+def open_hdf5(path: Path, request: OpenRequest) -> Source:
+    """An array, or the group of a sparse matrix, in a file of HDF5 or netCDF-4 as a source; of values, offsets of rows are read.
+
+    Raises
+    ------
+    StoreError, SpecError, ShapeError
+        As `open_hdf5_array`.
+    """
+    from streamsvd.store.sources.files.annotated import open_sparse_group  # which reads arrays so
+
+    found = open_sparse_group(path.absolute(), request)
+    return open_hdf5_array(path, request) if found is None else found
+
+
+def open_hdf5_array(path: Path, request: OpenRequest) -> Hdf5Source:
     """An array in a file of HDF5 or netCDF-4 as a source; none of its values is read.
 
     Raises
@@ -233,14 +249,16 @@ def open_hdf5(path: Path, request: OpenRequest) -> Hdf5Source:
 
 
 def vector_source(path: Path, dataset: Any, layout: Flattening) -> Hdf5Source:
-    """An array of one dimension of a file that is open, as a matrix of one column."""
+    """An array of one dimension of a file that is open, as a matrix of one column; it may be of true and false."""
     return _array_source(path, dataset, layout, FileStamp.of(path))
 
 
 def _array_source(path: Path, dataset: Any, layout: Flattening, stamp: FileStamp) -> Hdf5Source:
     """An array of a file that is open."""
     where = f"{path}:{dataset.name}"
-    dtype = check_numbers(dataset, where)
+    dtype = plain_dtype(dataset)
+    if dtype.kind != "b" or len(dataset.shape) != 1:
+        dtype = check_numbers(dataset, where)
     _check_filters(dataset, where)
     packing = Packing(conventions_of(dataset, dtype, where))
     chunk = None if dataset.chunks is None else tuple(int(c) for c in dataset.chunks)
@@ -271,7 +289,7 @@ def _check_filters(dataset: Any, where: str) -> None:
             )
 
 
-def open_hdf5_object(given: Any, request: OpenRequest) -> Hdf5Source:
+def open_hdf5_object(given: Any, request: OpenRequest) -> Source:
     """An array, group or file of h5py, or a variable or file of netCDF4, by the file that it lies in.
 
     Raises

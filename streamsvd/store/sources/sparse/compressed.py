@@ -7,8 +7,8 @@ reads theirs. Whole chunks are decoded once: the last of a run is kept for the r
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,60 +16,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from streamsvd.errors import StoreError
-from streamsvd.protocols import Source
+from streamsvd.errors import MissingChunkError, MissingEntriesError, StoreError
+from streamsvd.protocols import Source, SparseSource
 from streamsvd.store.sight import Address
 from streamsvd.store.sources.border import check_rectangle, strips
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.sparse.offsets import OffsetTable, read_vector
+from streamsvd.store.sources.sparse.offsets import OffsetTable, checked_table
+from streamsvd.store.sources.sparse.vectors import (
+    KeptChunks,
+    as_numbers,
+    check_integers,
+    chunk_entries,
+    read_vector,
+)
 
 Array = npt.NDArray[Any]
 
 PIECE_ENTRIES = 1 << 20
 """Entries that are read at once where a rectangle is filled."""
 
-KEPT_ENTRIES = 1 << 12
-"""A chunk of fewer entries is decoded again rather than kept."""
-
-
-class ChunkKeeper:
-    """The last chunk of each thread, of a stored array of one dimension: the run that follows begins in it.
-
-    It is no part of the array: a copy that is sent to another process has none.
-    """
-
-    def __init__(self) -> None:
-        self._local = threading.local()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ChunkKeeper, ()
-
-    def read(self, source: Source, start: int, stop: int) -> Array:
-        """A run of the array; chunks that it has a part of are decoded whole, and the last one is kept."""
-        chunk, end = source.chunks[0], source.shape[0]
-        if chunk < KEPT_ENTRIES or stop <= start:
-            return read_vector(source, start, stop)
-        out = np.empty(stop - start, source.dtype)
-        at = start
-        first, kept = getattr(self._local, "chunk", (0, None))
-        if kept is not None and first <= at < first + kept.size:
-            count = min(stop, first + kept.size) - at
-            out[:count] = kept[at - first : at - first + count]
-            at += count
-        whole = stop if stop == end else stop - stop % chunk
-        if at < whole:
-            out[at - start : whole - start] = read_vector(source, at, whole)
-            at = whole
-        if at < stop:
-            kept = read_vector(source, at, min(at + chunk, end)) if at % chunk == 0 else None
-            if kept is None:
-                out[at - start :] = read_vector(source, at, stop)
-            else:
-                self._local.chunk = at, kept
-                out[at - start :] = kept[: stop - at]
-        elif whole == stop:
-            self._local.chunk = 0, None
-        return out
+SCATTERED_ENTRIES = 1 << 16
+"""Entries that are put into their places at once, where these do not lie in one run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +66,7 @@ class CompressedSource:
     shape: tuple[int, int]
     sparse_axis: Literal["rows", "columns"]
     name: str
-    _keepers: tuple[ChunkKeeper, ChunkKeeper] = field(
-        default_factory=lambda: (ChunkKeeper(), ChunkKeeper()), repr=False
-    )
+    _kept: KeptChunks = field(default_factory=KeptChunks, repr=False)
 
     has_no_chunks = True
     """Whether its chunks are only a way to read it."""
@@ -128,32 +93,54 @@ class CompressedSource:
 
     @property
     def read_bytes(self) -> int:
-        """Of `read`: a piece as it is stored, turned, and with its zeros; and one chunk of each array that is kept."""
-        return self.sparse_bytes(min(self.entries, self._most_in_piece)) + _dense_bytes(self)
+        """Of `read`: a piece as it is stored, put in order, and what is scattered of it; its offsets; one chunk of each array that is kept."""
+        rows = min(self._extents[0], PIECE_ENTRIES)
+        offsets = rows * (self.offsets.dtype.itemsize + 2 * np.dtype(np.int64).itemsize)
+        return self.sparse_bytes(piece_entries(self)) + offsets + scattered_bytes(self.dtype)
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
         item = self.dtype.itemsize + 2 * self.indices.dtype.itemsize
-        kept = sum(
-            min(each.chunks[0], each.shape[0]) * each.dtype.itemsize
-            for each in (self.values, self.indices)
-        )
-        return 2 * entries * item + kept + max(self.values.read_bytes, self.indices.read_bytes)
-
-    @property
-    def _most_in_piece(self) -> int:
-        return max(PIECE_ENTRIES, self.table.most_entries(1))
+        parts = (self.values, self.indices, self.offsets)
+        kept = sum(min(part.chunks[0], part.shape[0]) * part.dtype.itemsize for part in parts)
+        reading = max(part.read_bytes for part in parts)
+        # what lies whole in memory, all at once
+        reading += sum(getattr(part, "loaded_bytes", 0) for part in parts)
+        return 2 * entries * item + kept + reading
 
     def most_entries(self, length: int, /) -> int:
         return self.table.most_entries(length)
 
     def read_sparse(self, run: slice, /) -> Any:
         width = self._extents[1]
-        offsets = read_vector(self.offsets, run.start, run.stop + 1).astype(np.int64)
+        offsets = self._kept.read(self.offsets, run.start, run.stop + 1).astype(np.int64)
         first, last = int(offsets[0]), int(offsets[-1])
-        values = self._keepers[0].read(self.values, first, last)
-        indices = self._keepers[1].read(self.indices, first, last)
+        with self._naming_rows(first, last):
+            values = self._kept.read(self.values, first, last)
+            indices = self._kept.read(self.indices, first, last)
         return compressed_rows(values, indices, offsets - first, width, run.start, self)
+
+    @contextmanager
+    def _naming_rows(self, first: int, last: int) -> Iterator[None]:
+        """Tell of an absent chunk which rows it holds, and whether it may be filled.
+
+        Raises
+        ------
+        MissingEntriesError
+            In the place of `MissingChunkError`.
+        """
+        try:
+            yield
+        except MissingChunkError as error:
+            part = self.values if error.where == self.values.name else self.indices
+            held = chunk_entries(part, error.key, first, last)
+            if held is None:
+                raise
+            a, b = (self.table.row_of(entry, self.offsets) for entry in held)
+            side = "row" if self.sparse_axis == "rows" else "column"
+            raise MissingEntriesError(
+                error.key, error.where, side, a, b, part is self.values
+            ) from error
 
     @property
     def _extents(self) -> tuple[int, int]:
@@ -162,27 +149,17 @@ class CompressedSource:
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
-        along = self.sparse_axis == "rows"
-        run, other = (rows, columns) if along else (columns, rows)
-        for start, stop in self._pieces(run):
-            piece = self.read_sparse(slice(start, stop))
-            place = slice(start - run.start, stop - run.start)
-            fill_dense(piece, other, out[place] if along else out[:, place].T)
-
-    def _pieces(self, run: slice) -> Iterator[tuple[int, int]]:
-        """Runs that are read at once: so many entries, or one row."""
-        start, step = run.start, PIECE_ENTRIES
-        while start < run.stop:
-            stop = min(run.stop, start + step)
-            while stop > start + 1 and self.table.most_entries(stop - start) > PIECE_ENTRIES:
-                stop = start + max(1, (stop - start) // 2)
-            yield start, stop
-            start, step = stop, stop - start
+        fill_rectangle(self, rows, columns, out)
 
     def locate(self, row: int, column: int, /) -> str:
-        at = row if self.sparse_axis == "rows" else column
-        offset = int(read_vector(self.offsets, at, at + 1)[0])
-        return self.values.locate(min(offset, max(self.entries - 1, 0)), 0)
+        """Of an entry that is not stored, where those of its row (of CSC: column) begin."""
+        at, other = (row, column) if self.sparse_axis == "rows" else (column, row)
+        first, last = (int(x) for x in read_vector(self.offsets, at, at + 2))
+        if not self.entries:
+            return self.name
+        found = np.flatnonzero(read_vector(self.indices, first, last) == other)
+        entry = first + int(found[0]) if found.size else min(first, self.entries - 1)
+        return f"entry {entry} of {self.values.name}, {self.values.locate(entry, 0)}"
 
     def addresses(self) -> list[Address]:
         """Where other processes read it."""
@@ -193,11 +170,8 @@ class CompressedSource:
 
     @property
     def originals(self) -> list[Any]:
-        """The files that it is read from."""
-        found: list[Any] = []
-        for part in (self.values, self.indices, self.offsets):
-            found += getattr(part, "originals", [])
-        return found
+        """What it is read from."""
+        return [self.values, self.indices, self.offsets]
 
 
 def compressed_chunks(
@@ -210,9 +184,9 @@ def compressed_chunks(
     return m, strips((n, m), itemsize)[0]
 
 
-def _dense_bytes(source: CompressedSource) -> int:
-    """What is put together of a piece beside its place, where that does not lie in one run."""
-    return math.prod(source.chunks) * source.dtype.itemsize
+def scattered_bytes(dtype: np.dtype[Any]) -> int:
+    """Of entries that are put into their places at once: two indices each, of two types, and themselves."""
+    return SCATTERED_ENTRIES * (4 * np.dtype(np.intp).itemsize + dtype.itemsize)
 
 
 def compressed_rows(
@@ -258,17 +232,70 @@ def _ascends(indices: Array, offsets: Array) -> bool:
     return not falls.any()
 
 
+def fill_rectangle(source: SparseSource, rows: slice, columns: slice, out: Array) -> None:
+    """A rectangle of a sparse matrix with its zeros, some stored entries at a time; its bounds are known to be right."""
+    along = source.sparse_axis == "rows"
+    run, other = (rows, columns) if along else (columns, rows)
+    for start, stop in _pieces(source, run):
+        piece = source.read_sparse(slice(start, stop))
+        place = slice(start - run.start, stop - run.start)
+        fill_dense(piece, other, out[place] if along else out[:, place].T)
+
+
+def piece_entries(source: SparseSource) -> int:
+    """Stored entries that are read at once for a rectangle, at most."""
+    return min(source.entries, max(PIECE_ENTRIES, source.most_entries(1)))
+
+
+def _pieces(source: SparseSource, run: slice) -> Iterator[tuple[int, int]]:
+    """Runs that are read at once: so many entries, or one row."""
+    start, step = run.start, PIECE_ENTRIES
+    while start < run.stop:
+        stop = min(run.stop, start + step)
+        while stop > start + 1 and source.most_entries(stop - start) > PIECE_ENTRIES:
+            stop = start + max(1, (stop - start) // 2)
+        yield start, stop
+        start, step = stop, stop - start
+
+
 def fill_dense(rows: Any, columns: slice, place: Array) -> None:
     """Rows with their zeros, of some columns, in their place."""
     if columns != slice(0, rows.shape[1]):
         rows = rows[:, columns]
-    if place.flags.c_contiguous and place.dtype == rows.dtype:
-        place[...] = 0
+    place[...] = 0
+    if place.flags.c_contiguous and rows.data.dtype == place.dtype:
         rows.toarray(out=place)
         return
-    step = max(1, PIECE_ENTRIES // max(1, rows.shape[1]))
-    for a in range(0, rows.shape[0], step):
-        place[a : a + step] = rows[a : a + step].toarray()
+    for start in range(0, rows.nnz, SCATTERED_ENTRIES):
+        stop = min(start + SCATTERED_ENTRIES, rows.nnz)
+        first = int(np.searchsorted(rows.indptr, start, side="right")) - 1
+        last = int(np.searchsorted(rows.indptr, stop, side="left"))
+        ends = np.clip(rows.indptr[first : last + 1], start, stop)
+        numbers = np.repeat(np.arange(first, last), np.diff(ends))
+        place[numbers, rows.indices[start:stop]] = rows.data[start:stop]
+
+
+Vectors = tuple[Source, Source, Source]
+
+
+def checked_parts(
+    parts: Vectors, shape: tuple[int, int], axis: Literal["rows", "columns"], name: str
+) -> tuple[Source, Source, Source, OffsetTable]:
+    """Values, indices and offsets that belong together, and the table of the offsets, which are read once.
+
+    Raises
+    ------
+    StoreError
+        If they do not belong together, or are no indices.
+    SpecError
+        If the values are no numbers.
+    """
+    values, indices, offsets = parts
+    values = as_numbers(values)
+    check_integers(indices)
+    table = checked_table(offsets, shape, axis, name)
+    check_lengths(name, values, indices, table)
+    return values, indices, offsets, table
 
 
 def check_lengths(name: str, values: Source, indices: Source, table: OffsetTable) -> None:

@@ -16,9 +16,12 @@ from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.sparse.compressed import (
     compressed_chunks,
     compressed_rows,
-    fill_dense,
+    fill_rectangle,
+    piece_entries,
+    scattered_bytes,
 )
 from streamsvd.store.sources.sparse.offsets import OffsetTable
+from streamsvd.store.sources.sparse.vectors import number_dtype
 
 Array = npt.NDArray[Any]
 
@@ -70,10 +73,7 @@ class ScipySource:
 
     @property
     def read_bytes(self) -> int:
-        run = self.chunks[0 if self.sparse_axis == "rows" else 1]
-        return (
-            self.sparse_bytes(self.most_entries(run)) + math.prod(self.chunks) * self.dtype.itemsize
-        )
+        return self.sparse_bytes(piece_entries(self)) + scattered_bytes(self.dtype)
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries: copies where it has to be put in order."""
@@ -91,14 +91,7 @@ class ScipySource:
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
-        along = self.sparse_axis == "rows"
-        run, other = (rows, columns) if along else (columns, rows)
-        step = self.chunks[0 if along else 1]
-        for start in range(run.start, run.stop, step):
-            stop = min(run.stop, start + step)
-            place = slice(start - run.start, stop - run.start)
-            piece = self.read_sparse(slice(start, stop))
-            fill_dense(piece, other, out[place] if along else out[:, place].T)
+        fill_rectangle(self, rows, columns, out)
 
     def locate(self, row: int, column: int, /) -> str:
         return self.name
@@ -120,8 +113,10 @@ def open_scipy(matrix: Any, request: OpenRequest) -> ScipySource:
         raise ShapeError(f"{kind} has shape {matrix.shape}; a matrix needs at least one entry.")
     if matrix.format not in ("csr", "csc"):
         matrix = matrix.tocsr()
-    values = matrix.data.astype(np.uint8) if matrix.data.dtype.kind == "b" else matrix.data
-    check_dtype(values.dtype, kind)
+    found = number_dtype(matrix.data.dtype)
+    check_dtype(found, kind)
+    bits = matrix.data.dtype.kind == "b"
+    values = matrix.data.view(found) if bits else matrix.data.astype(found, copy=False)
     shape = int(matrix.shape[0]), int(matrix.shape[1])
     table = OffsetTable.of(matrix.indptr, f"indptr of {kind}")
     axis: Literal["rows", "columns"] = "rows" if matrix.format == "csr" else "columns"

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.errors import StoreError
+from streamsvd.errors import MissingChunkError, MissingEntriesError, StoreError
 from streamsvd.protocols import Source
+from streamsvd.store.sources.sparse.vectors import check_integers, chunk_entries, read_vector
 
 Offsets = npt.NDArray[np.int64]
 
@@ -48,8 +49,21 @@ class OffsetTable:
         windows = min(-(-max(length - 1, 0) // self.step) + 1, self.kept.size - 1)
         return int((self.kept[windows:] - self.kept[:-windows]).max())
 
+    def last_within(self, start: int, stop: int, entries: int) -> int:
+        """The last row up to which a run from a row on, at most to ``stop``, has at most so many entries, as far as is known."""
+        first = int(self.kept[start // self.step])  # what lies before the run is counted too
+        at = int(np.searchsorted(self.kept, first + entries, side="right")) - 1
+        return max(start, min(stop, at * self.step))
+
+    def row_of(self, entry: int, offsets: Source) -> int:
+        """The row (of CSC: column) that a stored entry is in."""
+        index = int(np.searchsorted(self.kept, entry, side="right")) - 1
+        start = index * self.step
+        run = read_vector(offsets, start, min(start + self.step, self.length) + 1)
+        return start + int(np.searchsorted(run, entry, side="right")) - 1
+
     @classmethod
-    def of(cls, offsets: npt.NDArray[Any], name: str) -> OffsetTable:
+    def of(cls, offsets: npt.NDArray[Any], name: str, side: str = "row") -> OffsetTable:
         """Of all offsets, which are in memory.
 
         Raises
@@ -57,30 +71,40 @@ class OffsetTable:
         StoreError
             If they do not ascend from 0.
         """
-        builder = _TableBuilder(offsets.size - 1, name)
+        builder = _TableBuilder(offsets.size - 1, name, side)
         builder.add(offsets)
         return builder.table()
 
     @classmethod
-    def read(cls, source: Source, name: str) -> OffsetTable:
-        """Of offsets that are stored, ``(rows + 1, 1)``, read once in runs.
+    def read(cls, source: Source, side: str = "row") -> OffsetTable:
+        """Of offsets that are stored, ``(rows + 1, 1)``, read once in runs; a row may be called column.
 
         Raises
         ------
         StoreError
-            If they do not ascend from 0.
+            If they do not ascend from 0, or a part of them is absent.
         """
-        builder = _TableBuilder(source.shape[0] - 1, name)
-        for start in range(0, source.shape[0], RUN):
-            builder.add(read_vector(source, start, min(start + RUN, source.shape[0])))
+        check_integers(source)
+        count = source.shape[0]
+        builder = _TableBuilder(count - 1, source.name, side)
+        for start in range(0, count, RUN):
+            stop = min(start + RUN, count)
+            try:
+                builder.add(read_vector(source, start, stop))
+            except MissingChunkError as error:
+                held = chunk_entries(source, error.key, start, stop)
+                if held is None:
+                    raise
+                ends = held[0], min(held[1], count - 2)
+                raise MissingEntriesError(error.key, error.where, side, *ends) from error
         return builder.table()
 
 
 class _TableBuilder:
     """Offsets as they come, checked, of which some are kept."""
 
-    def __init__(self, length: int, name: str) -> None:
-        self.length, self.name = length, name
+    def __init__(self, length: int, name: str, side: str) -> None:
+        self.length, self.name, self.side = length, name, side
         self.step = 1
         while -(-length // self.step) > KEPT:
             self.step *= 2
@@ -88,10 +112,6 @@ class _TableBuilder:
 
     def add(self, offsets: npt.NDArray[Any]) -> None:
         """With the offsets that follow."""
-        if offsets.dtype.kind not in "iu":
-            raise StoreError(
-                f"{self.name} is {offsets.dtype}, not integers. Write the matrix again."
-            )
         if (
             offsets.dtype.kind == "u"
             and offsets.size
@@ -112,7 +132,7 @@ class _TableBuilder:
                 else ". It is damaged: write the matrix again."
             )
             raise StoreError(
-                f"{self.name} falls from {before} to {run[i]} at row {self.at + i - 1}{why}"
+                f"{self.name} falls from {before} to {run[i]} at {self.side} {self.at + i - 1}{why}"
             )
         first = -self.at % self.step
         self.kept.append(run[first :: self.step])
@@ -126,11 +146,18 @@ class _TableBuilder:
         return OffsetTable(self.length, self.step, kept)
 
 
-def read_vector(source: Source, start: int, stop: int) -> npt.NDArray[Any]:
-    """A run of a stored array of one dimension, which is a matrix of one column."""
-    out = np.empty((stop - start, 1), source.dtype)
-    source.read(slice(start, stop), slice(0, 1), out)
-    return out[:, 0]
+def checked_table(
+    offsets: Source, shape: tuple[int, int], axis: Literal["rows", "columns"], name: str
+) -> OffsetTable:
+    """The table of stored offsets.
+
+    Raises
+    ------
+    StoreError
+        If there are not as many as the shape needs, or they do not ascend from 0.
+    """
+    check_offset_count(offsets, shape, axis, name)
+    return OffsetTable.read(offsets, axis.removesuffix("s"))
 
 
 def check_offset_count(

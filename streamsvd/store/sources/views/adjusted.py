@@ -18,6 +18,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.views.kept_columns import KeptColumns
+from streamsvd.store.sources.views.sparse_view import EntriesView, pick_columns, picking_bytes
 from streamsvd.store.sources.views.stepped import SteppedRows, step_rows
 from streamsvd.store.sources.views.view import SourceView
 from streamsvd.typing import Real
@@ -157,7 +158,7 @@ def with_stored_rows(source: Source, stored: Source) -> Source:
 
 
 @dataclass(frozen=True, eq=False)
-class RowRange(SourceView):
+class RowRange(EntriesView):
     """Consecutive rows of a source, from the beginning of a chunk on.
 
     Attributes
@@ -181,6 +182,30 @@ class RowRange(SourceView):
     def chunks(self) -> tuple[int, int]:
         rows, columns = self.whole.chunks
         return min(rows, self.shape[0]), columns
+
+    @property
+    def entries(self) -> int:
+        """At most so many entries are stored in these rows."""
+        if self.sparse_axis == "columns":
+            return self.stored.entries
+        return self.stored.most_entries(self.shape[0])
+
+    @property
+    def stored_bytes(self) -> int:
+        """Decoded bytes of what is read in one pass; of CSC, that is the whole."""
+        stored = self.stored
+        return stored.stored_bytes * self.entries // max(1, stored.entries)
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """Of CSR, some of the rows; of CSC, columns without the entries of other rows."""
+        if self.sparse_axis == "rows":
+            return self.stored.read_sparse(slice(run.start + self.start, run.stop + self.start))
+        return pick_columns(self.stored.read_sparse(run), np.arange(self.start, self.stop))
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
+        copied = 0 if self.sparse_axis == "rows" else picking_bytes(self.stored, entries)
+        return EntriesView.sparse_bytes(self, entries) + copied
 
     def addresses(self) -> list[Any]:
         """Where other processes read it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,15 @@ import numpy.typing as npt
 from streamsvd.labels import Labels
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.views.sparse_view import (
+    EntriesView,
+    canonical,
+    picking_bytes,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenColumns(SourceView):
+class ChosenColumns(EntriesView):
     """Columns of a source, in the order of a result.
 
     Attributes
@@ -58,6 +62,35 @@ class ChosenColumns(SourceView):
     def read_bytes(self) -> int:
         rows = min(self._height, self.shape[0])
         return self.whole.read_bytes + 2 * rows * self.whole.shape[1] * self.dtype.itemsize
+
+    @property
+    def sparse_axis(self) -> Literal["rows", "columns"]:
+        """Along rows; columns in another order are no runs.
+
+        Raises
+        ------
+        AttributeError
+            Where the whole is compressed along columns.
+        """
+        if self.stored.sparse_axis == "columns":
+            raise AttributeError("sparse_axis")
+        return "rows"
+
+    def most_entries(self, length: int, /) -> int:
+        """At most so many entries are stored in any ``length`` consecutive rows."""
+        return min(self.stored.most_entries(length), length * self.shape[1])
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """Rows with the columns as they are shown."""
+        found = self.stored.read_sparse(run)[:, self.numbers].tocsr()
+        found.sort_indices()
+        return canonical(found)
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
+        stored = self.stored
+        read = max(entries, stored.most_entries(-(-entries // self.shape[1])))
+        return stored.sparse_bytes(read) + 2 * picking_bytes(stored, read)
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)

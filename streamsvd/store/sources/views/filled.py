@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.numerics.sparse_rows import with_values
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.views.sparse_view import EntriesView
 from streamsvd.typing import Real
 
 ROWS_AT_ONCE = 1 << 20
@@ -22,7 +23,7 @@ ROWS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class FilledColumns(SourceView):
+class FilledColumns(EntriesView):
     """A matrix in which each NaN is a number of its column.
 
     Attributes
@@ -57,6 +58,31 @@ class FilledColumns(SourceView):
     def _height(self) -> int:
         """Rows that are converted at once: whole chunks, or some of them."""
         return min(self.shape[0], max(self.chunks[0], ROWS_AT_ONCE // self._row_bytes, 1))
+
+    @property
+    def stored_bytes(self) -> int:
+        """Decoded bytes of what is stored, as it is read: values and indices."""
+        wider = self.dtype.itemsize - self.whole.dtype.itemsize
+        return self.stored.stored_bytes + self.stored.entries * wider
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """Rows (of CSC: columns) whose stored entries are not NaN; what is not stored is 0 and no gap."""
+        rows = self.stored.read_sparse(run)
+        holes = np.flatnonzero(np.isnan(rows.data))
+        if not holes.size and rows.dtype == self.dtype:
+            return rows
+        values = rows.data.astype(self.dtype)
+        if self.sparse_axis == "rows":
+            numbers = rows.indices[holes]
+        else:
+            numbers = run.start + np.searchsorted(rows.indptr, holes, side="right") - 1
+        values[holes] = self.fill[numbers]
+        return with_values(rows, values)
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back: a mask, places, and values."""
+        places = 3 * np.dtype(np.intp).itemsize + 1
+        return EntriesView.sparse_bytes(self, entries) + entries * (self.dtype.itemsize + places)
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)

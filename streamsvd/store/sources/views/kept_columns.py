@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError
 from streamsvd.numerics.columns import Columns
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource, is_sparse
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.sparse.compressed import (
+    fill_rectangle,
+    piece_entries,
+    scattered_bytes,
+)
+from streamsvd.store.sources.views.sparse_view import (
+    EntriesView,
+    pick_columns,
+    pick_rows,
+    picking_bytes,
+    stack_rows,
+)
 
 Array = npt.NDArray[Any]
 FEWEST_PER_RUN = 16
 """Columns of a run, on average, from which runs are copied one by one."""
+NEAR = 16
+"""Columns between two that are kept, up to which they are read together where columns are compressed."""
 
 
 @dataclass(frozen=True, eq=False)
-class KeptColumns(SourceView):
+class KeptColumns(EntriesView):
     """The columns of a source that are kept, side by side.
 
     Attributes
@@ -60,6 +74,9 @@ class KeptColumns(SourceView):
 
     @property
     def read_bytes(self) -> int:
+        if is_sparse(self):
+            mine = cast(SparseSource, self)
+            return mine.sparse_bytes(piece_entries(mine)) + scattered_bytes(self.dtype)
         rows, columns = self._read_shape
         one = min(rows, self.shape[0]) * min(columns, self.whole.shape[1]) * self.dtype.itemsize
         return self.whole.read_bytes + 2 * max(one, BLOCK_BYTES if self._whole_has_no_chunks else 0)
@@ -74,12 +91,63 @@ class KeptColumns(SourceView):
         rows, columns = self.whole.chunks
         return (rows, self.whole.shape[1]) if self._whole_has_no_chunks else (rows, columns)
 
+    @property
+    def sparse_axis(self) -> Literal["rows", "columns"]:
+        """As of the whole; values that would be refused are looked for among all entries, stored or not.
+
+        Raises
+        ------
+        AttributeError
+            Where they are.
+        """
+        if self.refuses_values:
+            raise AttributeError("sparse_axis")
+        return self.stored.sparse_axis
+
+    def most_entries(self, length: int, /) -> int:
+        """At most so many entries are stored in any ``length`` consecutive rows (of CSC: kept columns)."""
+        if self.sparse_axis == "rows":
+            return min(self.stored.most_entries(length), length * self.shape[1])
+        return min(self.stored.most_entries(self._span(length)), length * self.shape[0])
+
+    def _span(self, length: int) -> int:
+        """Columns of the whole, at most, from the first to the last of so many that are kept one after another."""
+        length = min(length, self.shape[1])
+        spans = self._indices[length - 1 :] - self._indices[: self._indices.size - length + 1]
+        return int(spans.max()) + 1
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """Of CSR, rows without the entries of other columns; of CSC, the columns that are kept, side by side."""
+        if self.sparse_axis == "rows":
+            return pick_columns(self.stored.read_sparse(run), self._indices)
+        wanted = self._indices[run]
+        ends = [0, *(np.flatnonzero(np.diff(wanted) > NEAR) + 1).tolist(), wanted.size]
+        parts = []
+        for a, b in pairwise(ends):
+            first, last = int(wanted[a]), int(wanted[b - 1]) + 1
+            part = self.stored.read_sparse(slice(first, last))
+            parts.append(part if last - first == b - a else pick_rows(part, wanted[a:b] - first))
+        return stack_rows(parts, self.dtype, self.shape[0])
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back: more are read than are kept."""
+        most = self.stored.most_entries
+        if self.sparse_axis == "rows":
+            read = max(entries, most(-(-entries // self.shape[1])))
+        else:
+            read = max(entries, most(self._span(max(1, -(-entries // self.shape[0])))))
+        read = min(read, self.stored.entries)
+        return self.stored.sparse_bytes(read) + picking_bytes(self.stored, read)
+
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
         wanted = self._indices[columns]
         if not wanted.size or rows.start == rows.stop:
             return
         first, last = int(wanted[0]), int(wanted[-1])
+        if is_sparse(self):
+            fill_rectangle(cast(SparseSource, self), rows, columns, out)
+            return
         if not self.refuses_values and last + 1 - first == wanted.size:  # they lie side by side
             self.whole.read(rows, slice(first, last + 1), out)
             return

@@ -11,16 +11,17 @@ import numpy.typing as npt
 
 from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import SpecError
-from streamsvd.protocols import Source
+from streamsvd.numerics.sparse_rows import with_values
+from streamsvd.protocols import Source, is_sparse
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.conventions import Conventions
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.packing import Packing
-from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.views.sparse_view import EntriesView
 
 
 @dataclass(frozen=True, eq=False)
-class MissingNumber(SourceView):
+class MissingNumber(EntriesView):
     """A matrix in which each entry that equals a number is missing.
 
     Attributes
@@ -55,6 +56,24 @@ class MissingNumber(SourceView):
         chunk, line = self.whole.chunks[0], self.shape[1] * self.whole.dtype.itemsize
         return min(self.shape[0], chunk * max(1, BLOCK_BYTES // (chunk * line)))
 
+    @property
+    def stored_bytes(self) -> int:
+        """Decoded bytes of what is stored, as it is read: values and indices."""
+        wider = self.dtype.itemsize - self.whole.dtype.itemsize
+        return self.stored.stored_bytes + self.stored.entries * wider
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """Rows (of CSC: columns) whose stored entries are NaN where they equal the number."""
+        rows = self.stored.read_sparse(run)
+        values = np.empty(rows.data.shape, self.dtype)
+        self.packing.unpack(rows.data, values)
+        return with_values(rows, values)
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
+        copied = entries * self.dtype.itemsize + self.packing.transient_bytes(entries)
+        return EntriesView.sparse_bytes(self, entries) + copied
+
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
         if self.dtype == self.whole.dtype:
@@ -83,8 +102,13 @@ def mark_missing(source: Source, number: float) -> Source:
     Raises
     ------
     SpecError
-        If no value of the matrix can equal it.
+        If no value of the matrix can equal it; or it is 0, and the matrix is sparse.
     """
+    if number == 0 and is_sparse(source):
+        raise SpecError(
+            f"missing_value=0 of {source.name}, which is sparse: absent entries are zeros, and all of them would be missing. Leave it "
+            "out; where absent entries are gaps, such as ratings that were not given, pass its values and places to complete."
+        )
     found = missing_packing(source.dtype, number, source.name)
     return source if found is None else MissingNumber(source, found)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,14 @@ import numpy.typing as npt
 from streamsvd.labels import Dimension, Labels
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.views.sparse_view import (
+    EntriesView,
+    canonical,
+    entry_bytes,
+    pick_rows,
+    picking_bytes,
+    stack_rows,
+)
 
 Numbers = range | npt.NDArray[np.intp]
 """Numbers of rows or columns: a range takes no memory, however long it is."""
@@ -20,7 +29,7 @@ SPARE = 4
 
 
 @dataclass(frozen=True, eq=False)
-class ChosenRows(SourceView):
+class ChosenRows(EntriesView):
     """Some rows of a source.
 
     Attributes
@@ -62,6 +71,66 @@ class ChosenRows(SourceView):
         found: list[Any] = getattr(self.whole, "addresses", list)()
         return found
 
+    @property
+    def entries(self) -> int:
+        """At most so many entries are stored in these rows."""
+        if self.sparse_axis == "columns":
+            return self.most_entries(self.shape[1])
+        return self.most_entries(self.shape[0])
+
+    @property
+    def stored_bytes(self) -> int:
+        """Decoded bytes of what one pass reads, at most."""
+        stored = self.stored
+        return stored.stored_bytes * self.entries // max(1, stored.entries)
+
+    def most_entries(self, length: int, /) -> int:
+        """At most so many entries are stored in any ``length`` consecutive rows (of CSC: columns)."""
+        most, rows = self.stored.most_entries, self.shape[0]
+        if self.sparse_axis == "columns":
+            repeated = 1 if _ascend(self.numbers) else rows
+            return min(repeated * most(length), length * rows)
+        length = min(length, rows)
+        if isinstance(self.numbers, range):
+            return min(length * most(1), most((length - 1) * abs(self.numbers.step) + 1))
+        return length * most(1)
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """Of CSR, these rows; of CSC, columns with the entries of these rows."""
+        if self.sparse_axis == "columns":
+            numbers = np.asarray(self.numbers, np.intp)
+            found = self.stored.read_sparse(run)[:, numbers].tocsr()
+            found.sort_indices()
+            return canonical(found)
+        wanted = self.numbers[run]
+        if isinstance(wanted, range) and wanted.step == 1:
+            return self.stored.read_sparse(slice(wanted.start, wanted.stop))
+        numbers = np.asarray(wanted, np.intp)
+        return stack_rows(list(self._row_parts(numbers)), self.dtype, self.shape[1])
+
+    def _row_parts(self, numbers: npt.NDArray[np.intp]) -> Iterator[Any]:
+        """Rows from the first to the last at once, where few lie between; else run by run."""
+        if not numbers.size:
+            return
+        low, high = int(numbers.min()), int(numbers.max()) + 1
+        if high - low <= SPARE * numbers.size:
+            yield pick_rows(self.stored.read_sparse(slice(low, high)), numbers - low)
+            return
+        ends = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), numbers.size]
+        for a, b in pairwise(ends):
+            yield self.stored.read_sparse(slice(int(numbers[a]), int(numbers[b - 1]) + 1))
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back: more may be read than are shown."""
+        stored, most = self.stored, self.stored.most_entries
+        if self.sparse_axis == "rows":
+            rows = SPARE * -(-entries // max(1, most(1)))
+        else:
+            rows = -(-entries // self.shape[0])
+        read = min(stored.entries, max(entries, most(rows)))
+        picked = picking_bytes(stored, max(read, entries))
+        return stored.sparse_bytes(read) + picked + entries * entry_bytes(stored)
+
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
         wanted = self.numbers[rows]
@@ -91,6 +160,11 @@ class ChosenRows(SourceView):
 
     def locate(self, row: int, column: int, /) -> str:
         return self.whole.locate(int(self.numbers[row]), column)
+
+
+def _ascend(numbers: Numbers) -> bool:
+    """Whether none is there twice, as far as that is seen at once."""
+    return isinstance(numbers, range) or bool((np.diff(numbers) > 0).all())
 
 
 @dataclass(frozen=True, eq=False)

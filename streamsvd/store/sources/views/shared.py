@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.protocols import Source
+from streamsvd.protocols import Source, SparseSource
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.views.sparse_view import EntriesView, entry_bytes
 
 READ_BYTES = 4 << 20
 """Rows that one reader reads at once, about; what follows, the others read meanwhile."""
@@ -26,8 +26,11 @@ SMALL_BYTES = 1 << 20
 """All small reads that are remembered, and the largest of them an eighth of it: all readers look at the same few rows, to know the
 matrix again, and each row costs a chunk."""
 
-Strip = tuple[int, int]
-"""The axis that is streamed, 0 for rows, and the number of the strip along it."""
+Strip = tuple[int, ...]
+"""The axis that is streamed, 0 for rows, and the number of the strip along it; of stored entries 2, and the ends of their run."""
+
+ENTRIES = 2
+"""In the place of an axis, for what is read without its zeros."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +39,7 @@ class _StripInMemory:
 
     n_bytes: int
     takers: set[int]
-    data: npt.NDArray[Any] | None = None
+    data: Any = None
 
 
 class SharedReading:
@@ -131,6 +134,67 @@ class SharedReading:
             missing = [number for number in missing if number not in numbers]
         if stop < run.stop:
             self._read_store(slice(stop, run.stop), columns, out[stop - run.start :])
+
+    def read_sparse(self, reader: int, run: slice) -> Any:
+        """A run of rows (of CSC: columns) without zeros, from memory where another reader has read the same.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the reading was cancelled.
+        """
+        whole = cast(SparseSource, self.whole)
+        n_bytes = whole.most_entries(run.stop - run.start) * entry_bytes(whole)
+        with self._changed:
+            expected = self._next_strips.get((reader, ENTRIES), 0)
+            self._next_strips[reader, ENTRIES] = run.stop
+        if run.start not in (0, expected) or 2 * n_bytes > self.window_bytes:
+            return self._read_entries(run)
+        name = (ENTRIES, run.start, run.stop)
+        found = self._take_or_claim_entries(reader, name, n_bytes)
+        if found is not None:
+            return found
+        try:
+            found = self._read_entries(run)
+        except BaseException:
+            with self._changed:
+                del self._strips[name]
+                self._tell_change()
+            raise
+        with self._changed:
+            self._strips[name].data = found
+            self._drop_if_taken(name)
+            self._tell_change()
+        return found
+
+    def _take_or_claim_entries(self, reader: int, name: Strip, n_bytes: int) -> Any:
+        """What is in memory of this name; None where this reader is to read it for all."""
+        with self._changed:
+            while True:
+                if self._is_cancelled:
+                    raise KeyboardInterrupt
+                strip = self._strips.get(name)
+                if strip is not None and strip.data is not None:
+                    strip.takers.add(reader)
+                    found = strip.data
+                    self._drop_if_taken(name)
+                    return found
+                used = sum(strip.n_bytes for strip in self._strips.values())
+                if strip is None and used + n_bytes <= self.window_bytes:
+                    self._strips[name] = _StripInMemory(n_bytes, {reader})
+                    return None
+                if strip is None:
+                    self._wait_for_room(reader)
+                else:
+                    self._changed.wait()  # another reads it
+
+    def _read_entries(self, run: slice) -> Any:
+        if self._is_cancelled:
+            raise KeyboardInterrupt
+        found = cast(SparseSource, self.whole).read_sparse(run)
+        with self._changed:
+            self.bytes_read += found.data.nbytes + found.indices.nbytes
+        return found
 
     def _is_shared(self, reader: int, axis: int, first: int, last: int, height: int) -> bool:
         """Whether others will come to these strips soon: they follow what was read before. A sample is of its reader alone."""
@@ -249,7 +313,7 @@ class SharedReading:
 
 
 @dataclass(frozen=True, eq=False)
-class SharedSource(SourceView):
+class SharedSource(EntriesView):
     """A matrix as one of several readers reads it.
 
     Attributes
@@ -269,6 +333,10 @@ class SharedSource(SourceView):
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
         self.reading.read(self.reader, rows, columns, out)
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """As of `streamsvd.protocols.SparseSource`."""
+        return self.reading.read_sparse(self.reader, run)
 
 
 def _read_alone(whole: Source) -> Source:

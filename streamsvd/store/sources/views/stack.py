@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from streamsvd.store.sources.opening import open_source
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.tables.columns import ColumnChoice
 from streamsvd.store.sources.views.shards import ShardList, shard_list
+from streamsvd.store.sources.views.sparse_view import stack_rows
+from streamsvd.store.sources.views.stacked_entries import PartCounts, StackedEntries
 
 UNKNOWN = -1
 """Where there is no stamp."""
@@ -60,6 +62,8 @@ class StackedRows:
         Rows in one dimension, columns in those of the first part.
     stamps
         Bytes of each part that is a file, and when it was written, ``(parts, 2)``.
+    stored
+        What is known of stored entries where every part is sparse along rows; None elsewhere, and it is not sparse.
     """
 
     __repr__ = matrix_text
@@ -75,6 +79,7 @@ class StackedRows:
     name: str
     layout: Flattening
     stamps: npt.NDArray[np.int64] = field(repr=False)
+    stored: StackedEntries | None = field(default=None, repr=False)
     _open: dict[int, Source] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,6 +104,57 @@ class StackedRows:
     def originals(self) -> list[Any]:
         """What it is read from."""
         return self.parts.originals
+
+    @property
+    def _entries(self) -> StackedEntries:
+        """What is known of stored entries.
+
+        Raises
+        ------
+        AttributeError
+            Where it is not sparse.
+        """
+        if self.stored is None:
+            raise AttributeError("entries")
+        return self.stored
+
+    @property
+    def entries(self) -> int:
+        """As of `streamsvd.protocols.SparseSource`."""
+        return self._entries.count
+
+    @property
+    def sparse_axis(self) -> Literal["rows", "columns"]:
+        """As of `streamsvd.protocols.SparseSource`: rows."""
+        return "rows"
+
+    @property
+    def stored_bytes(self) -> int:
+        """As of `streamsvd.protocols.SparseSource`."""
+        stored = self._entries
+        return stored.count * (self.dtype.itemsize + stored.index_bytes)
+
+    def most_entries(self, length: int, /) -> int:
+        """As of `streamsvd.protocols.SparseSource`."""
+        return self._entries.most(self.starts, length)
+
+    def sparse_bytes(self, entries: int) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back: parts, and these together."""
+        stored = self._entries
+        joined = 2 * (self.dtype.itemsize + np.dtype(np.int64).itemsize)
+        return stored.read_bytes + entries * (stored.entry_bytes + joined)
+
+    def read_sparse(self, run: slice, /) -> Any:
+        """As of `streamsvd.protocols.SparseSource`."""
+        found, start = [], run.start
+        index = self._index(start)
+        while start < run.stop:
+            first, last = int(self.starts[index]), int(self.starts[index + 1])
+            stop = min(run.stop, last)
+            part: Any = self.part(index)
+            found.append(part.read_sparse(slice(start - first, stop - first)))
+            index, start = index + 1, stop
+        return stack_rows(found, self.dtype, self.width)
 
     def part(self, index: int) -> Source:
         """One of the matrices.
@@ -246,6 +302,7 @@ def open_stack(source: Any, request: OpenRequest) -> StackedRows:
         name,
         seen.layout,
         stamps,
+        seen.stored,
     )
 
 
@@ -291,6 +348,7 @@ class _Common:
         self._tall, self._wide, self._converted = 1, 1, 0
         self._mixes = False
         self._titles = _column_labels(first)
+        self._stored: PartCounts | None = PartCounts()
         self.add(first)
 
     def add(self, part: Source) -> None:
@@ -304,6 +362,13 @@ class _Common:
         line = part.shape[1] * part.dtype.itemsize
         self._converted = max(self._converted, min(_conversion_height(part), part.shape[0]) * line)
         self._mixes |= part.dtype != self.first.dtype
+        if self._stored is not None and not self._stored.add(part):
+            self._stored = None
+
+    @property
+    def stored(self) -> StackedEntries | None:
+        """What is known of stored entries; None where a part is not sparse along rows."""
+        return None if self._stored is None else self._stored.totals
 
     def _check(self, part: Source) -> None:
         first = self.first

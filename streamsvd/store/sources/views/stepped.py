@@ -6,6 +6,7 @@ unless that is widened by `SteppedRows.step_rounding`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,14 +22,18 @@ from streamsvd.numerics.row_steps import RowStep, apply_in_order
 from streamsvd.protocols import Source, SparseSource, is_sparse
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.sparse.compressed import fill_dense
+from streamsvd.store.sources.sparse.compressed import (
+    fill_rectangle,
+    piece_entries,
+    scattered_bytes,
+)
 from streamsvd.store.sources.views.view import SourceView
 
 Array = npt.NDArray[Any]
 BYTES_AT_ONCE = 1 << 20
 """Bytes of dense rows in double precision that steps are applied to at once, about."""
-PIECE_ENTRIES = 1 << 20
-"""Stored entries of a piece that a dense rectangle is filled from, about."""
+STEP_ENTRIES = 1 << 16
+"""Stored entries that steps are applied to at once, about: they stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,51 +155,47 @@ class SparseSteppedRows(SteppedRows):
         return self._stored.most_entries(length)
 
     def sparse_bytes(self, entries: int) -> int:
-        """Bytes that `read_sparse` takes for a run of so many entries: in float64, and with what a step puts beside them."""
-        of_whole: int = getattr(self.whole, "sparse_bytes", lambda z: 16 * z)(entries)
-        return of_whole + entries * (3 * 8 + self.dtype.itemsize)
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back, and a piece with what steps put beside."""
+        of_whole = self._stored.sparse_bytes(entries)
+        piece = min(entries, max(STEP_ENTRIES, self.most_entries(1)))
+        return of_whole + entries * self.dtype.itemsize + piece * 4 * 8
 
     def read_sparse(self, run: slice, /) -> Any:
         stored = self._stored.read_sparse(run)
         self._check_integers(stored.data)
-        values = stored.data.astype(np.float64)
-        self._apply(
-            SparseEntries(
-                values, stored.indices, stored.indptr, stored.shape[1], run.start, self.sparse_axis == "columns"
-            )
-        )  # fmt: skip
-        found = sparse.csr_array(
-            (values.astype(self.dtype, copy=False), stored.indices, stored.indptr),
-            shape=stored.shape,
-        )
+        values, by_columns = np.empty(stored.data.size, self.dtype), self.sparse_axis == "columns"
+        for a, b in _pieces(stored.indptr):
+            offsets = stored.indptr[a : b + 1]
+            part = slice(int(offsets[0]), int(offsets[-1]))
+            wide = stored.data[part].astype(np.float64)
+            self._apply(
+                SparseEntries(
+                    wide, stored.indices[part], offsets - offsets[0], stored.shape[1], run.start + a, by_columns
+                )
+            )  # fmt: skip
+            values[part] = wide
+        found = sparse.csr_array((values, stored.indices, stored.indptr), shape=stored.shape)
         found.has_sorted_indices = found.has_canonical_format = True
         return found
 
     @property
-    def _run(self) -> int:
-        """Rows (of CSC: columns) of a piece that a rectangle is filled from."""
-        length = self.shape[0 if self.sparse_axis == "rows" else 1]
-        run = length
-        while run > 1 and self.most_entries(run) > PIECE_ENTRIES:
-            run = -(-run // 2)
-        return run
-
-    @property
     def read_bytes(self) -> int:
-        """A piece, and what is put together of it where its place does not lie in one run."""
-        run = self._run
-        other = self.shape[1 if self.sparse_axis == "rows" else 0]
-        return self.sparse_bytes(self.most_entries(run)) + run * other * self.dtype.itemsize
+        """A piece, and what is scattered of it."""
+        return self.sparse_bytes(piece_entries(self)) + scattered_bytes(self.dtype)
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
-        along = self.sparse_axis == "rows"
-        run, other = (rows, columns) if along else (columns, rows)
-        for start in range(run.start, run.stop, self._run):
-            stop = min(run.stop, start + self._run)
-            place = slice(start - run.start, stop - run.start)
-            piece = self.read_sparse(slice(start, stop))
-            fill_dense(piece, other, out[place] if along else out[:, place].T)
+        fill_rectangle(self, rows, columns, out)
+
+
+def _pieces(offsets: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Runs of rows of about as many entries, or one row."""
+    start, rows = 0, offsets.size - 1
+    while start < rows:
+        end = int(np.searchsorted(offsets, int(offsets[start]) + STEP_ENTRIES, side="right")) - 1
+        stop = min(rows, max(start + 1, end))
+        yield start, stop
+        start = stop
 
 
 def step_rows(source: Source, steps: tuple[RowStep, ...], *, precise: bool = True) -> SteppedRows:

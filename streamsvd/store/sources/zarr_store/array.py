@@ -32,11 +32,12 @@ from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.zarr_store.anndata import (
+    RAW,
     ROOT,
-    SPARSE,
     WHOLE,
     check_group,
     encoding_of,
+    is_sparse_group,
 )
 from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
 from streamsvd.store.sources.zarr_store.decoder import Decoder, decoder_v2, decoder_v3
@@ -253,10 +254,9 @@ def _sparse_group(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.G
             found = hierarchy(node, store_name(node)).member(variable)
         except KeyError:
             return None
-    if isinstance(found, zarr.Group) and encoding_of(found) == ROOT:
+    if isinstance(found, zarr.Group) and encoding_of(found) in (ROOT, RAW):
         found = found.get(WHOLE)
-    is_sparse_group = isinstance(found, zarr.Group) and encoding_of(found) in SPARSE
-    return found if is_sparse_group else None
+    return found if is_sparse_group(found) else None
 
 
 def _pick_array(
@@ -288,8 +288,9 @@ def _pick_array(
     if eligible:
         names = ", ".join(repr(name) for name in sorted(eligible))
         raise SpecError(f"{where} holds several matrices: {names}. Choose one with variable=.")
+    named = {name: member for name, member in members.items() if is_sparse_group(member)}
     raise SpecError(
-        f"{where} is a group without a numeric array of two or more dimensions; {_contents_text(arrays)}."
+        f"{where} is a group without a numeric array of two or more dimensions; {_contents_text(arrays | named)}."
     )
 
 
@@ -309,7 +310,8 @@ def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[s
     except KeyError as error:
         members = group.list_members()[0].items()
         arrays = {name: m for name, m in members if isinstance(m, zarr.Array)}
-        contents = _contents_text(arrays | _inner_arrays(group, variable))
+        named = {name: m for name, m in members if is_sparse_group(m)}
+        contents = _contents_text(arrays | named | _inner_arrays(group, variable))
         copied = ""
         if variable.strip("/") in group.copy:
             copied = " Consolidated metadata name it, but it has none of its own: restore them from a copy."
@@ -321,13 +323,15 @@ def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[s
 
 
 def _inner_arrays(group: Hierarchy, variable: str) -> dict[str, Any]:
-    """The arrays of the group within that a name leads to."""
+    """The arrays, and sparse matrices, of the group within that a name leads to."""
     inner = variable.strip("/").rpartition("/")[0]
     try:
         parent = group.member(inner) if inner else None
     except KeyError:
         return {}
-    keys = parent.array_keys() if isinstance(parent, zarr.Group) else ()
+    if not isinstance(parent, zarr.Group):
+        return {}
+    keys = [*parent.array_keys(), *(key for key, g in parent.groups() if is_sparse_group(g))]
     return dict.fromkeys(f"{inner}/{key}" for key in keys)
 
 

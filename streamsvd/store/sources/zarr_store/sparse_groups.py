@@ -9,16 +9,12 @@ import zarr
 
 from streamsvd.errors import StoreError
 from streamsvd.labels import Labels
-from streamsvd.store.sources.border import check_dtype
 from streamsvd.store.sources.flatten import vector_layout
 from streamsvd.store.sources.request import OpenRequest
-from streamsvd.store.sources.sparse.compressed import CompressedSource, check_lengths
-from streamsvd.store.sources.sparse.offsets import OffsetTable, check_offset_count
-from streamsvd.store.sources.zarr_store.anndata import encoding_of, sparse_form
+from streamsvd.store.sources.sparse.compressed import CompressedSource, checked_parts
+from streamsvd.store.sources.zarr_store.anndata import PARTS, encoding_of, sparse_form
 from streamsvd.store.sources.zarr_store.array import ZarrSource, chunked_array, store_name
 from streamsvd.store.sources.zarr_store.hierarchy import hierarchy
-
-PARTS = ("data", "indices", "indptr")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,12 +41,16 @@ def open_sparse_group(group: zarr.Group, request: OpenRequest) -> SparseGroup:
     """
     where = store_name(group)
     shape, axis = sparse_form(encoding_of(group), dict(group.attrs), where)
-    values, indices, offsets = (_vector(group, part, where, request.missing) for part in PARTS)
-    check_dtype(values.dtype, values.name)
-    check_offset_count(offsets, shape, axis, where)
-    table = OffsetTable.read(offsets, offsets.name)
-    check_lengths(where, values, indices, table)
-    return SparseGroup(values, indices, offsets, table, shape, axis, where)
+    asked = dict.fromkeys(PARTS, "error") | {PARTS[0]: request.missing}
+    # zarr writes no chunk of zeros; in the place of other indices or offsets they would be another matrix
+    if shape[1 if axis == "rows" else 0] == 1:
+        asked[PARTS[1]] = "fill"
+    values, indices = (_vector(group, part, where, asked[part]) for part in PARTS[:2])
+    if values.shape[0] == 0:
+        asked[PARTS[2]] = "fill"
+    offsets = _vector(group, PARTS[2], where, asked[PARTS[2]])
+    parts = checked_parts((values, indices, offsets), shape, axis, where)
+    return SparseGroup(*parts, shape, axis, where)
 
 
 def _vector(group: zarr.Group, name: str, where: str, missing: str) -> ZarrSource:
@@ -62,6 +62,4 @@ def _vector(group: zarr.Group, name: str, where: str, missing: str) -> ZarrSourc
         raise StoreError(
             f"{where} has no array {name!r} of one dimension, which a sparse matrix needs. Write the matrix again."
         )
-    # zeros in the place of absent indices or offsets would be another matrix
-    chunked = chunked_array(array, missing if name == "data" else "error")
-    return ZarrSource(chunked, vector_layout(int(array.shape[0])))
+    return ZarrSource(chunked_array(array, missing), vector_layout(int(array.shape[0])))

@@ -1,0 +1,62 @@
+"""The counts that `cells` is given, and which of their genes are mitochondrial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.engine.opening import as_source
+from streamsvd.engine.opening import open as open_matrix
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.protocols import Source, is_sparse
+from streamsvd.single_cell.options import CellsOptions
+from streamsvd.store.sources.labels import source_labels
+
+LAYERS = "layers/"
+
+
+def take_counts(A: Any, layer: str | None, options: CellsOptions) -> Source:
+    """The matrix, opened if it is not one yet.
+
+    Raises
+    ------
+    SpecError
+        If it is compressed along its columns, or complex.
+    ShapeError
+        If it has fewer genes or cells than are asked for.
+    """
+    source = as_source(A) if layer is None else open_matrix(A, variable=f"{LAYERS}{layer}")
+    m, n = source.shape
+    stored: Any = source
+    if is_sparse(source) and stored.sparse_axis == "columns":
+        raise SpecError(
+            f"{source.name} is stored by genes (csc), and cells reads whole cells. Write it by cells first: adata.X = adata.X.tocsr()."
+        )
+    if source.dtype.kind == "c":
+        raise SpecError(f"{source.name} is complex: counts are real numbers.")
+    if options.genes > n:
+        raise ShapeError(
+            f"genes={options.genes} is more than the {n:,} genes of {source.name}. Pass genes <= {n}."
+        )
+    if options.rank > min(m, options.genes):
+        raise ShapeError(
+            f"rank={options.rank} is more than the {m:,} cells of {source.name} have components. Pass rank <= {m}."
+        )
+    return source
+
+
+def gene_names(source: Source) -> npt.NDArray[np.object_] | None:
+    """Names of the genes; None where the matrix has none."""
+    return source_labels(source).column_names
+
+
+def named_genes(source: Source, prefix: str) -> npt.NDArray[np.bool_]:
+    """Which genes have names that begin so, in either case; none if the prefix is empty, or there are no names."""
+    names = gene_names(source)
+    found = np.zeros(source.shape[1], bool)
+    if names is None or not prefix:
+        return found
+    begins = prefix.lower()
+    return np.array([str(name).lower().startswith(begins) for name in names], bool)
