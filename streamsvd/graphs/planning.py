@@ -224,10 +224,13 @@ def task_bytes(
     source: Any, height: int, width: int, options: EmbedOptions | None, *, prefetch: bool
 ) -> int:
     """Of one task: rows as stored and turned, their weights in double precision, and what is found of them."""
-    entries = _entries(source, height)
-    dense = 0 if is_sparse(source) else height * int(source.shape[1]) * int(source.dtype.itemsize)
-    stored = entries * (int(source.dtype.itemsize) + 8)
-    reading = (2 if prefetch else 1) * (2 * stored + dense) + int(source.read_bytes)
+    entries, prefetched = _entries(source, height), 1 if prefetch else 0
+    stored = entries * (int(source.dtype.itemsize) + 8) + 8 * height
+    if is_sparse(source):
+        reading = int(source.sparse_bytes(entries)) + prefetched * stored
+    else:
+        dense = height * int(source.shape[1]) * int(source.dtype.itemsize)
+        reading = int(source.read_bytes) + (1 + prefetched) * (stored + dense)
     item = 8 if options is None else options.itemsize
     weights = entries * (8 + 8 + 8 + item) if options is not None else 10 * 8 * entries
     parts = 0 if entries < PART else (height + entries // PART) * width

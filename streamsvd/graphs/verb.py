@@ -31,6 +31,7 @@ from streamsvd.graphs.passes import DegreePass, StepPass
 from streamsvd.graphs.places import KeptVectors, WrittenVectors
 from streamsvd.graphs.planning import plan_of, schedule_embedding
 from streamsvd.graphs.result import Embedding
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -151,6 +152,7 @@ def embed(
             slabs=len(slabs),
             options=options,
             info=run.info(),
+            labels=source_labels(source).of_columns,
         )
         return kept.finish(found, callback)
     except BaseException:
