@@ -31,8 +31,8 @@ from streamsvd.graphs.passes import DegreePass, StepPass
 from streamsvd.graphs.places import KeptVectors, WrittenVectors
 from streamsvd.graphs.planning import plan_of, schedule_embedding
 from streamsvd.graphs.result import Embedding
-from streamsvd.store.sources.labels import source_labels
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.typing import Matrix, Real
 
 
