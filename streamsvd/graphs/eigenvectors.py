@@ -27,6 +27,7 @@ from streamsvd.graphs.result import GraphEigenvectors
 from streamsvd.info import Info, Status
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source, is_sparse
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.views.normalized_graph import normalized_graph
 from streamsvd.typing import Real
 
@@ -111,7 +112,7 @@ def graph_eigenvectors(
         schedule.reader, schedule.workers, "cpu", schedule.projected_bytes, schedule.task_bytes, callback, seed=options.seed
     )  # fmt: skip
     with in_run(run):
-        found = run(DegreePass(compares=True), "degrees")
+        found = run(DegreePass(source, compares=True), "degrees")
     if found.asymmetry:
         raise SpecError(
             f"{source.name} is not symmetric, and eigenvalues are of undirected graphs. Pass (A + A.T) / 2, or take "
@@ -194,6 +195,7 @@ class _Shift:
                 ),
                 elapsed_s=info.elapsed_s + before.elapsed_s,
             ),
+            labels=source_labels(self.source).of_columns,
         )
 
 

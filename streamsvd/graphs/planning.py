@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from streamsvd.checks.real import check_real
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.layout import span_limit
+from streamsvd.engine.layout import Layout, span_limit, with_stored_entries
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.passes import Span
+from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.errors import BudgetError, ShapeError, SpecError
 from streamsvd.graphs.mathematics.powers import PART, ROWS_AT_ONCE
 from streamsvd.graphs.options import EmbedOptions
-from streamsvd.graphs.reader import GraphReader, graph_bytes
-from streamsvd.protocols import Source, is_sparse
+from streamsvd.protocols import Source, SparseSource, is_sparse
 
 BLOCK_ENTRIES = 1 << 19
 """Stored entries, and numbers of a product, that a task has at once, about."""
@@ -60,9 +60,18 @@ class GraphSchedule:
     passes: int
 
     @property
-    def reader(self) -> GraphReader:
-        """What passes read."""
-        return GraphReader(self.source, self.spans, self.height, self.prefetch)
+    def reader(self) -> MatrixReader:
+        """What passes read: what is added up of a row depends on it alone, so that runs are cut by the memory."""
+        n = self.source.shape[0]
+        layout = Layout("rows", n, n, 1, self.height, self.height, self.spans)
+        if is_sparse(self.source):
+            layout = with_stored_entries(layout, cast(SparseSource, self.source))
+        return MatrixReader(self.source, layout, self.prefetch)
+
+
+def graph_bytes(source: Any) -> int:
+    """Decoded bytes of one read of a graph."""
+    return int(source.stored_bytes if is_sparse(source) else source.nbytes)
 
 
 def check_graph(source: Source) -> None:
@@ -215,10 +224,13 @@ def task_bytes(
     source: Any, height: int, width: int, options: EmbedOptions | None, *, prefetch: bool
 ) -> int:
     """Of one task: rows as stored and turned, their weights in double precision, and what is found of them."""
-    entries = _entries(source, height)
-    dense = 0 if is_sparse(source) else height * int(source.shape[1]) * int(source.dtype.itemsize)
-    stored = entries * (int(source.dtype.itemsize) + 8)
-    reading = (2 if prefetch else 1) * (2 * stored + dense) + int(source.read_bytes)
+    entries, prefetched = _entries(source, height), 1 if prefetch else 0
+    stored = entries * (int(source.dtype.itemsize) + 8) + 8 * height
+    if is_sparse(source):
+        reading = int(source.sparse_bytes(entries)) + prefetched * stored
+    else:
+        dense = height * int(source.shape[1]) * int(source.dtype.itemsize)
+        reading = int(source.read_bytes) + (1 + prefetched) * (stored + dense)
     item = 8 if options is None else options.itemsize
     weights = entries * (8 + 8 + 8 + item) if options is not None else 10 * 8 * entries
     parts = 0 if entries < PART else (height + entries // PART) * width

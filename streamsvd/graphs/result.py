@@ -10,14 +10,15 @@ import numpy.typing as npt
 
 from streamsvd.graphs.options import EmbedOptions, GraphEigenvectorsOptions
 from streamsvd.info import Info
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
-from streamsvd.store.results.saving import Result
+from streamsvd.store.results.saving import LabelledResult
 from streamsvd.store.results.values import IN_CHUNKS
 from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedding(Result):
+class Embedding(LabelledResult):
     """Numbers of the nodes of a graph, near for nodes that steps along the edges lead to alike.
 
     Attributes
@@ -31,6 +32,8 @@ class Embedding(Result):
     options, info
         What was asked, with the sparsity that was chosen where none was given; and how it came about. No error is proved: a
         random projection keeps distances in probability alone.
+    labels
+        What the graph says of its columns, which are the nodes: their names, and coordinates.
     """
 
     vectors: Any = field(metadata=IN_CHUNKS)
@@ -38,6 +41,7 @@ class Embedding(Result):
     slabs: int
     options: EmbedOptions
     info: Info
+    labels: Labels = NO_LABELS
 
     def __repr__(self) -> str:
         n, d = self.vectors.shape
@@ -45,7 +49,7 @@ class Embedding(Result):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GraphEigenvectors(Result):
+class GraphEigenvectors(LabelledResult):
     """Leading eigenvectors of the normalised adjacency ``N = D^-1/2 A D^-1/2`` of a graph, and what is proved of them.
 
     Attributes
@@ -62,6 +66,8 @@ class GraphEigenvectors(Result):
         What is proved of the singular values of ``(I + N) / 2``, which the intervals are made of.
     options, info
         What was asked; and how it came about.
+    labels
+        What the graph says of its columns, which are the nodes: their names, and coordinates.
     """
 
     values: Real
@@ -72,6 +78,7 @@ class GraphEigenvectors(Result):
     certificate: Certificate
     options: GraphEigenvectorsOptions
     info: Info
+    labels: Labels = NO_LABELS
 
     @property
     def is_resolved(self) -> npt.NDArray[np.bool_]:

@@ -153,6 +153,20 @@ def test_what_was_written_is_a_result_and_a_matrix(tmp_path):
     assert streamsvd.load(tmp_path / "E").vectors.shape == (2400, 4)
 
 
+def test_nodes_keep_their_names(tmp_path):
+    anndata = pytest.importorskip("anndata")
+    graph, _ = communities(40, 2, 6, 2)
+    cells = anndata.AnnData(np.zeros((40, 1), "f4"), obsp={"near": sparse.csr_matrix(graph)})
+    cells.obs_names = [f"cell {i}" for i in range(40)]
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    source = streamsvd.open(tmp_path / "cells.h5ad", variable="obsp/near")
+    found = streamsvd.embed(source, 3, out=tmp_path / "E")
+    np.testing.assert_array_equal(found.vectors[:], streamsvd.embed(graph, 3).vectors)
+    for each in (streamsvd.load(tmp_path / "E"), streamsvd.graph_eigenvectors(source, 2)):
+        (names,) = each.labels.column_coordinates
+        assert list(names.array[:3]) == ["cell 0", "cell 1", "cell 2"]
+
+
 def test_a_run_that_fails_leaves_what_was_there(tmp_path):
     streamsvd.embed(A, 4, out=tmp_path / "E")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}

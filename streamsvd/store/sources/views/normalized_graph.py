@@ -103,6 +103,10 @@ class SparseNormalizedGraph(NormalizedGraph):
     def most_entries(self, length: int, /) -> int:
         return int(self._stored.most_entries(length)) + min(length, self.shape[0])
 
+    def sparse_bytes(self, entries: int, /) -> int:
+        """What is stored, its weights and those of the other ends, halves of the diagonal, and their sum."""
+        return int(self._stored.sparse_bytes(entries)) + entries * (3 * 8 + 2 * 16)
+
     def read_sparse(self, run: slice, /) -> Any:
         stored, n = self._stored.read_sparse(run), self.shape[1]
         count = stored.shape[0]

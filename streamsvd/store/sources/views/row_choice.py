@@ -129,7 +129,7 @@ class ChosenRows(EntriesView):
         else:
             rows = -(-entries // self.shape[0])
         read = min(stored.entries, max(entries, most(rows)))
-        picked = picking_bytes(stored, max(read, entries))
+        picked = picking_bytes(stored, max(read, entries)) + 2 * 8 * self.shape[0]
         return stored.sparse_bytes(read) + picked + entries * entry_bytes(stored)
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:

@@ -63,7 +63,8 @@ def entry_bytes(source: SparseSource) -> int:
 def picking_bytes(source: SparseSource, entries: int) -> int:
     """Bytes that `pick_columns` takes for so many entries: copies of what is kept, places, and a table of these."""
     index = np.dtype(np.int64).itemsize
-    return 2 * entries * (entry_bytes(source) + index) + 2 * index * max(source.shape)
+    width = source.shape[1 if source.sparse_axis == "rows" else 0]
+    return 2 * entries * (entry_bytes(source) + index) + 2 * index * width
 
 
 def canonical(rows: Any) -> Any:
