@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from scipy import sparse
 
 import streamsvd
 from streamsvd.cli import app
@@ -210,6 +211,46 @@ def test_slow_layouts_come_with_the_line_that_makes_fast_ones(here, told):
     assert record["faster"] == "streamsvd convert slow.zarr slow-rows.zarr"
     told(record["faster"].removeprefix("streamsvd ") + " --quiet")
     assert told("info slow-rows.zarr --json")["faster"] == ""
+
+
+def write_cells(path):
+    anndata = pytest.importorskip("anndata")
+    made = sparse.random_array((60, 8), density=0.25, format="csr", rng=RNG, dtype="f4")
+    found = anndata.AnnData(sparse.csr_matrix(made))
+    found.layers["turned"] = sparse.csc_matrix(made)
+    found.obsm["X_pca"] = RNG.standard_normal((60, 2))
+    getattr(found, f"write_{path.suffix[1:]}")(path)
+    return made.nnz
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["zarr", "h5ad"])
+def test_of_a_sparse_matrix_it_says_what_is_stored(here, told, kind):
+    entries = write_cells(here / f"cells.{kind}")
+    text = told(f"info cells.{kind} --variable X")
+    assert f"csr of {entries} entries (25.00%), 960 B" in text
+    assert "960 B for one pass along rows; 1.88 KiB with its zeros" in text
+    assert "by rows" not in text
+    line = text.partition("factorise streamsvd ")[2].splitlines()[0].partition("--rank")[0]
+    assert told(f"{line} --rank 2 --json")["rank"] == 2
+    turned = told(f"info cells.{kind} --variable layers/turned")
+    assert "csc of" in turned
+    assert "for one pass along columns" in turned
+    wanted = f"streamsvd convert cells.{kind} cells-rows.zarr --variable layers/turned"
+    assert turned.partition("by rows")[2].strip() == wanted
+    record = told(f"info cells.{kind} --variable X --json")["stored"]
+    assert record["format"] == "csr"
+    assert (record["entries"], record["density"], record["nbytes"]) == (entries, 0.25, 960)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sparse_matrices_are_listed_among_others(here, told):
+    write_cells(here / "cells.zarr")
+    listed = told("info cells.zarr --json")["arrays"]
+    assert sorted(each["name"] for each in listed) == ["X", "layers/turned", "obsm/X_pca"]
+    text = told("info cells.zarr")
+    assert "float32, csr" in text
+    assert "float32, csc" in text
 
 
 def test_text_and_strange_files_come_with_the_line_that_gets_them_in(here, told):

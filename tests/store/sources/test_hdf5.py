@@ -499,3 +499,10 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, sour
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     grown, allowed = map(int, done.stdout.split())
     assert grown <= allowed + (1 << 20)
+
+
+def test_links_that_lead_nowhere_are_passed_over(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = A
+        file["b"], file["c"] = h5py.SoftLink("/none"), h5py.ExternalLink("none.h5", "/x")
+    assert_source(tmp_path / "a.h5", A)

@@ -224,6 +224,52 @@ def test_reading_takes_no_more_than_it_says(tmp_path, form, kind, read):
     assert peak <= told
 
 
+TALL = {
+    "kept columns": lambda s: KeptColumns(s, Columns.of(np.arange(3000) % 7 == 1)),
+    "few columns": lambda s: KeptColumns(s, Columns.of(np.arange(3000) % 900 == 1)),
+    "a range of rows": lambda s: RowRange(s, 100, 19_000),
+    "missing number": lambda s: mark_missing(s, 0.5),
+    "filled": lambda s: FilledColumns(mark_missing(s, 0.5), np.arange(3000.0)),
+    "rows": lambda s: ChosenRows(s, np.arange(20_000)[::3]),
+    "rows, far": lambda s: ChosenRows(s, np.arange(20_000)[::50]),
+    "rows, mixed": lambda s: ChosenRows(s, np.random.default_rng(0).permutation(20_000)),
+    "stack": lambda s: open_source([s, s, s]),
+}
+"""Views of a matrix of 20,000 x 3,000."""
+
+
+@pytest.fixture(scope="module")
+def tall(tmp_path_factory):
+    """By rows, and by columns."""
+    folder, found = tmp_path_factory.mktemp("tall"), {}
+    for form in FORMS:
+        rng = np.random.default_rng(2)
+        made = sparse.random_array((20_000, 3000), density=0.02, format=form, rng=rng)
+        found[form] = put_matrix(folder / f"{form}.zarr", made, chunk=100_000)
+    return found
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", TALL)
+def test_views_take_no_more_than_they_say(tall, form, name):
+    view = TALL[name](open_source(tall[form]))
+    if not is_sparse(view):
+        assert (name, form) == ("stack", "csc")
+        return
+    length = view.shape[0 if form == "csr" else 1]
+    step = max(1, length // 5)
+    assert view.read_sparse(slice(0, 0)).shape == (0, view.shape[1 if form == "csr" else 0])
+    view.read_sparse(slice(0, 1))
+    tracemalloc.start()
+    try:
+        found = view.read_sparse(slice(step, 2 * step))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.nnz <= view.most_entries(step)
+    assert peak <= view.sparse_bytes(view.most_entries(step))
+
+
 def marked(values, number):
     out = (
         values.astype("f8" if values.dtype.itemsize > 2 else "f4")

@@ -121,6 +121,8 @@ class KeptColumns(EntriesView):
         if self.sparse_axis == "rows":
             return pick_columns(self.sparse_whole.read_sparse(run), self._indices)
         wanted = self._indices[run]
+        if not wanted.size:
+            return self.sparse_whole.read_sparse(slice(0, 0))
         ends = [0, *(np.flatnonzero(np.diff(wanted) > NEAR) + 1).tolist(), wanted.size]
         parts = []
         for a, b in pairwise(ends):

@@ -111,6 +111,7 @@ class ChosenRows(EntriesView):
     def _row_parts(self, numbers: npt.NDArray[np.intp]) -> Iterator[Any]:
         """Rows from the first to the last at once, where few lie between; else run by run."""
         if not numbers.size:
+            yield self.sparse_whole.read_sparse(slice(0, 0))
             return
         low, high = int(numbers.min()), int(numbers.max()) + 1
         if high - low <= SPARE * numbers.size:

@@ -23,6 +23,7 @@ from streamsvd.store.sources.urls.runs import byte_runs
 from tests.object_store.matrices import values, write_array
 from tests.object_store.proxy import FlakyProxy
 from tests.object_store.upstreams import Folder
+from tests.store.sources.sparse_stores import counts, put_matrix
 
 pytest.importorskip("obstore")
 
@@ -76,6 +77,18 @@ def test_a_group_is_read_by_its_consolidated_metadata(folder: Path, server: Flak
     with pytest.warns(UserWarning, match="not part in the Zarr format 3"):
         zarr.consolidate_metadata(str(folder / "G.zarr"))
     assert open_source(url).shape == values().shape
+
+
+@pytest.mark.parametrize("variable", [None, "X"])
+def test_a_sparse_matrix_is_read_without_a_list(
+    folder: Path, server: FlakyProxy, variable: str | None
+) -> None:
+    made = counts()
+    put_matrix(folder / "S.zarr", made, chunk=100)
+    source = open_source(f"{server.url}/S.zarr", variable)
+    source = pickle.loads(pickle.dumps(source))
+    assert_array_equal(source.read_sparse(slice(3, 50)).toarray(), made[3:50].toarray())
+    assert_array_equal(read_part(source, slice(0, 60), slice(7, 30)), made.toarray()[:, 7:30])
 
 
 # Files
