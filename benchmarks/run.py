@@ -43,6 +43,7 @@ MODULES = {
     "Z1": "sparse_pass",
     "Z2": "cells",
     "Z3": "sparse_peers",
+    "G1": "node_embeddings",
     "O1": "object_store",
     "S1": "streams",
     "S2": "sweep_start",

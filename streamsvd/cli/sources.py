@@ -225,16 +225,15 @@ def open_source(
 
 def _kept_steps(kept: Any) -> tuple[RowStepRecord, ...]:
     """Steps of the rows of what is kept there; none where nothing is yet."""
-    from pathlib import Path
-
+    from streamsvd.checks.paths import place_of
     from streamsvd.models import Model
-    from streamsvd.store.explanations import path_exists
     from streamsvd.store.objects import objects_at
+    from streamsvd.store.results.reader import is_result
     from streamsvd.store.versions import is_model
 
     if is_model(objects_at(kept)):
         return Model.open(kept).row_steps
-    if not path_exists(Path(kept)):
+    if not is_result(place_of(kept)):
         return ()
     from streamsvd.cli.results import load_factorisation
 
@@ -245,9 +244,9 @@ def _kept_steps(kept: Any) -> tuple[RowStepRecord, ...]:
 def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
     """The same with what its steps count, and the means that are subtracted: a pass for each, where there are any."""
     from streamsvd.engine.events import ignore_event
-    from streamsvd.engine.steps import counted_source
+    from streamsvd.engine.steps import finish_counts
 
-    A = counted_source(A, memory, watch or ignore_event)
+    A = finish_counts(A, memory, watch or ignore_event)
     if getattr(A, "row_labels", None) is None:
         return A
     from streamsvd.engine.row_labels import label_rows

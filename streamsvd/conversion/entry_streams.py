@@ -18,6 +18,8 @@ from streamsvd.conversion.passes import as_type
 from streamsvd.conversion.sorting import sorted_rows
 from streamsvd.errors import BudgetError
 from streamsvd.labels import Labels
+from streamsvd.store.sources.files.annotated import AnnotatedFile, AnnotatedMatrix
+from streamsvd.store.sources.files.tenx import BarcodeMatrix
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.sparse.compressed import CompressedSource
 from streamsvd.store.sources.sparse.in_memory import ScipySource
@@ -179,7 +181,8 @@ class CompressedEntries:
 
     @property
     def _length(self) -> int:
-        return int(self.source.shape[0 if self.source.sparse_axis == "rows" else 1])
+        m, n = self.source.shape
+        return int(m if self.source.sparse_axis == "rows" else n)
 
     @property
     def least_piece(self) -> int:
@@ -190,15 +193,9 @@ class CompressedEntries:
         """What the source takes, and a number of the run of each entry."""
         entries = max(entries, self.least_piece)
         item = self.source.dtype.itemsize
-        takes = getattr(self.source, "sparse_bytes", None)
-        reading = (
-            3 * entries * (item + 8) + self.source.read_bytes if takes is None else takes(entries)
-        )
-        return (
-            int(reading)
-            + entries * (8 + self.dtype.itemsize + item)
-            + 24 * self._most_rows(entries)
-        )
+        along = 24 * self._most_rows(entries)
+        reading: int = self.source.sparse_bytes(entries)
+        return int(reading + entries * (8 + self.dtype.itemsize + item) + along)
 
     def _most_rows(self, entries: int) -> int:
         """Rows of what is stored that are read at once at most, though they are empty."""
@@ -207,10 +204,11 @@ class CompressedEntries:
     def _stop(self, start: int, entries: int) -> int:
         """Where a run ends that has at most so many entries, or is one long."""
         end = min(self._length, start + self._most_rows(entries))
-        if isinstance(
-            self.source, CompressedSource | ScipySource
-        ):  # no view, whose rows are others
-            return max(start + 1, self.source.table.last_within(start, end, entries))
+        whole = self.source
+        while isinstance(whole, AnnotatedFile | AnnotatedMatrix | BarcodeMatrix):  # which add names
+            whole = whole.whole
+        if isinstance(whole, CompressedSource | ScipySource):
+            return max(start + 1, whole.table.last_within(start, end, entries))
         while end > start + 1 and self.source.most_entries(end - start) > entries:
             end = start + -(-(end - start) // 2)
         return end
@@ -286,13 +284,13 @@ def ordered_rows(
             last = int(rows[-1])
             cut = int(np.searchsorted(rows, last))
             if cut or not waiting[0].size or int(waiting[0][0]) < last:
-                whole = _joined(waiting, (rows[:cut], columns[:cut], values[:cut]))
+                whole = _join(waiting, (rows[:cut], columns[:cut], values[:cut]))
                 for run in _some_rows(whole, first, last, stream.shape[1]):
                     yield RowRun(run, begin)
                 first, waiting = last, tuple(each[cut:].copy() for each in (rows, columns, values))
                 begin = position
             else:
-                waiting = _joined(waiting, (rows, columns, values))
+                waiting = _join(waiting, (rows, columns, values))
             if waiting[0].size > most:
                 raise BudgetError(
                     f"row {last:,} of {stream.name}, of more than {most:,} entries,",
@@ -319,7 +317,7 @@ def _nothing(stream: EntryStream) -> tuple[Array, ...]:
     return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, stream.dtype)
 
 
-def _joined(one: tuple[Array, ...], other: tuple[Array, ...]) -> tuple[Array, ...]:
+def _join(one: tuple[Array, ...], other: tuple[Array, ...]) -> tuple[Array, ...]:
     if not one[0].size:
         return other
     return tuple(np.concatenate(pair) for pair in zip(one, other, strict=True))

@@ -233,7 +233,7 @@ def _counted_edges(stream: Any, options: ConvertOptions, budget: int, run: Run) 
     """The same edges, once the largest node among them is known."""
     largest, task = -1, HomeTask(run.id)
     rows = max(1, stream.most_entries)
-    plan = plan_sparse(stream, replace_shape(stream, options), budget, 0)
+    plan = plan_sparse(stream, uncounted_form(stream, options), budget, 0)
     run.projected_bytes = plan.needed
     with in_run(run), run.at_home("nodes counted", stream.read_bytes) as told:
         for done, node in stream.largest_node(plan.piece):
@@ -244,7 +244,7 @@ def _counted_edges(stream: Any, options: ConvertOptions, budget: int, run: Run) 
     return EdgeEntries(stream.source, options, largest + 1)
 
 
-def replace_shape(stream: EntryStream, options: ConvertOptions) -> SparseForm:
+def uncounted_form(stream: EntryStream, options: ConvertOptions) -> SparseForm:
     """The form of a graph of which it is not known yet how many nodes it has."""
     form = form_of(stream, stream.labels, options)
     return replace(form, shape=(MOST_PIECE, MOST_PIECE))
@@ -260,7 +260,9 @@ def plan_sparse_run(found: Any, options: ConvertOptions, budget: int) -> RunPlan
     """
     stream = entry_stream(found, options)
     is_counted = options.edges and options.nodes is None
-    form = replace_shape(stream, options) if is_counted else form_of(stream, stream.labels, options)
+    form = (
+        uncounted_form(stream, options) if is_counted else form_of(stream, stream.labels, options)
+    )
     plan = plan_sparse(stream, form, budget, names_bytes(form))
     most = f"{stream.most_entries:,} entries{' at most' if stream.is_text else ''}"
     hows = {

@@ -5,6 +5,7 @@ What is saved is the place in what is read, the length of each file, and what wa
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -343,10 +344,8 @@ class SparseConversion:
         if not begun.is_continued:
             return None
         data: bytes | None = None
-        try:
+        with contextlib.suppress(FileNotFoundError):
             data = location_of(begun.scratch.folder).read(STATE)
-        except FileNotFoundError:
-            pass
         if (
             data is None or not begun.is_same_boot
         ):  # what lies on the disk may be less than was written

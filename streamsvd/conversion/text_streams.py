@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 LINE_BYTES = 4
 """Of the shortest edge as text."""
-PACKED = 10
+PACKING = 10
 """Times that packed text grows at most, about."""
 MOST_EXACT = 1 << 53
 """Integers that a table of floats tells apart."""
@@ -92,7 +92,7 @@ class MarketEntries:
                 rows, columns = columns, rows
                 values = values.conj() if values.dtype.kind == "c" else values
             if self.head.is_symmetric:
-                rows, columns, values = mirrored(rows, columns, values)
+                rows, columns, values = with_mirror(rows, columns, values)
             yield EntryPiece(rows, columns, values, (found.byte, found.line, found.count))
 
     def row_runs(self, position: Position, first: int, entries: int) -> Iterator[RowRun]:
@@ -152,7 +152,7 @@ class EdgeEntries:
     def _most_rows(self) -> int:
         if self._text is None:
             return int(self.source.shape[0])
-        packed = PACKED if self.name.lower().endswith(".gz") else 1
+        packed = PACKING if self.name.lower().endswith(".gz") else 1
         return int(packed * self.source.stat().st_size // LINE_BYTES)
 
     @property
@@ -202,7 +202,7 @@ class EdgeEntries:
             if self._options.transpose:
                 sources, targets = targets, sources
             if self._options.symmetric:
-                sources, targets, weights = mirrored(sources, targets, weights)
+                sources, targets, weights = with_mirror(sources, targets, weights)
             yield EntryPiece(sources, targets, weights, (first + len(block),))
 
     @property
@@ -218,7 +218,7 @@ class EdgeEntries:
         SpecError
             If one is none; it names the line, or the row.
         """
-        checked_nodes(numbers, first, self.shape[0], self.name, self._text)
+        check_nodes(numbers, first, self.shape[0], self.name, self._text)
         kind = np.int32 if self.shape[0] <= np.iinfo(np.int32).max else np.int64
         return numbers.astype(kind)
 
@@ -226,7 +226,7 @@ class EdgeEntries:
         """How many rows were read, and the largest node of them: one read of all edges, where nobody said how many nodes there are."""
         for first, block in self._blocks(0, entries):
             for j in (0, 1):
-                checked_nodes(block[:, j], first, MOST_EXACT, self.name, self._text)
+                check_nodes(block[:, j], first, MOST_EXACT, self.name, self._text)
             yield first + len(block), int(block[:, :2].max())
 
     def row_runs(self, position: Position, first: int, entries: int) -> Iterator[RowRun]:
@@ -246,7 +246,7 @@ class EdgeEntries:
         }  # fmt: skip
 
 
-def checked_nodes(numbers: Array, first: int, nodes: int, name: str, text: CsvTable | None) -> None:
+def check_nodes(numbers: Array, first: int, nodes: int, name: str, text: CsvTable | None) -> None:
     """Refuse what is no number of a node.
 
     Raises
@@ -276,7 +276,7 @@ def checked_nodes(numbers: Array, first: int, nodes: int, name: str, text: CsvTa
     raise SpecError(f"{name} names the node {shown} in {where}, but {why}.")
 
 
-def mirrored(rows: Array, columns: Array, values: Array) -> tuple[Array, Array, Array]:
+def with_mirror(rows: Array, columns: Array, values: Array) -> tuple[Array, Array, Array]:
     """Entries, each followed by the one on the other side of the diagonal."""
     is_kept = np.ones(2 * rows.size, bool)
     is_kept[1::2] = rows != columns

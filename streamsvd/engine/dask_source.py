@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.foreign import check_dense, is_sparse_object
-from streamsvd.checks.masks import block_dtype, may_be_masked, write_block
+from streamsvd.checks.masks import as_array, block_dtype, may_be_masked, write_block
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.columns import Columns
@@ -256,7 +256,7 @@ def _with_dense_chunks(array: Any) -> Any:
 
 def dense_chunk(block: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """A chunk of whole rows with its zeros."""
-    found: npt.NDArray[Any] = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+    found: npt.NDArray[Any] = block.toarray() if hasattr(block, "toarray") else as_array(block)
     return found.astype(dtype, copy=False)
 
 

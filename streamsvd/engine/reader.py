@@ -211,7 +211,8 @@ class MatrixReader:
             task.check()
             found = None if cache is None else cache.get((start, stop))
             if found is None:
-                found = source.read_sparse(slice(start, stop)), None
+                rows = source.read_sparse(slice(start, stop))
+                found = rows, self.check_entries(rows, start) if self.checks_entries else None
                 if cache is not None:
                     cache.put((start, stop), found)
             return found
@@ -242,6 +243,17 @@ class MatrixReader:
         """
         largest = check_size(panel, self.source.name)
         check_finite(self.source, panel, first)
+        return largest
+
+    def check_entries(self, rows: Any, first: int) -> float:
+        """The same of rows without their zeros."""
+        largest = check_size(rows.data, self.source.name) if rows.nnz else 0.0
+        found = stored_place(rows, find_nonfinite(rows.data[None, :]))
+        if found is not None:
+            value, line, other = found
+            at = (first + line, other) if self.layout.axis == "rows" else (other, first + line)
+            chunk, remedy = self.source.locate(*at), remedy_of(value, ROW_REMEDY)
+            raise NonFiniteError(value, *at, chunk, remedy)
         return largest
 
     def _run_tiles(
@@ -353,6 +365,14 @@ def find_nonfinite(
         return None
     i, j = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
     return ("NaN" if np.isnan(rows[i, j]) else "Inf"), i, j
+
+
+def stored_place(rows: Any, found: tuple[str, int, int] | None) -> tuple[str, int, int] | None:
+    """What was found among the stored entries of some rows, by row and column."""
+    if found is None:
+        return None
+    value, _, at = found
+    return value, int(np.searchsorted(rows.indptr, at, side="right")) - 1, int(rows.indices[at])
 
 
 def flush(state: Any, task: Task) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from streamsvd.engine.budget import allowed_bytes as allowed_bytes
 from streamsvd.engine.concurrency import concurrency
-from streamsvd.engine.layout import Layout, span_limit
+from streamsvd.engine.layout import Layout, matrix_bytes, span_limit
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.panel_cache import may_be_cached
@@ -71,7 +71,7 @@ class Schedule:
     @property
     def pass_bytes(self) -> int:
         """Decoded bytes that a pass asks of the store."""
-        return int(self.source.nbytes * self.layout.amplification)
+        return int(matrix_bytes(self.source, self.layout) * self.layout.amplification)
 
 
 def row_spans(source: Source, rows: int, most: int) -> tuple[Span, ...]:

@@ -6,40 +6,27 @@ Sums of counts are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.device import Device
 from streamsvd.engine.events import Callback
-from streamsvd.engine.layout import span_limit
-from streamsvd.engine.machines import is_on_cluster
-from streamsvd.engine.memory import BASE_BYTES
-from streamsvd.engine.passes import Block, P, Pass, S, Span, Task
-from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.passes import Block
+from streamsvd.engine.row_runs import schedule_row_runs
 from streamsvd.engine.run import Run, in_run
-from streamsvd.engine.schedule import SPAN_BLOCKS, allowed_bytes, row_spans, schedule_rows
-from streamsvd.errors import BudgetError
+from streamsvd.engine.schedule import MOST_SPANS, Schedule, allowed_bytes
 from streamsvd.numerics.row_entries import DenseEntries, Entries, SparseEntries, refuse_infinite
 from streamsvd.numerics.row_steps import (
     CountTotals,
     Need,
 )
-from streamsvd.protocols import Source, is_sparse
+from streamsvd.protocols import Source
 from streamsvd.typing import Real
 
-BLOCK_ITEMS = 1 << 19
-"""Entries of a block, about; a block has no fewer than 16 rows and no more than 1024."""
-RUN_ENTRIES = 1 << 19
-"""Stored entries that are read at once, about."""
-RUN_ROWS = 1 << 16
-"""Rows of such a run, at most."""
 SUMS_BYTES = 256 << 20
 """What the sums of all spans take together, about: of many columns there are fewer spans."""
-MOST_SPANS = 64
 PURPOSE = "counts of rows"
 
 
@@ -55,7 +42,7 @@ class CountState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CountPass:
+class StepCountPass:
     """What steps need of all rows.
 
     Attributes
@@ -125,76 +112,9 @@ def block_entries(block: Block, device: Device) -> Entries:
     return DenseEntries(rows, block.first, block.columns.start)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredRowsReader:
-    """Rows of a sparse matrix as they are stored, in runs of about as many entries.
-
-    Attributes
-    ----------
-    source
-        A sparse matrix whose axis is rows.
-    spans
-        First and last row (exclusive) of each task.
-    rows
-        How many are read at once.
-    """
-
-    source: Any
-    spans: Sequence[Span]
-    rows: int
-
-    def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
-        """Decoded bytes of a pass over these spans."""
-        del pass_
-        rows = sum(stop - start for start, stop in spans)
-        return int(self.source.stored_bytes) * rows // int(self.source.shape[0])
-
-    def cached_bytes(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
-        """None are in memory."""
-        del spans, pass_
-        return 0
-
-    def run(self, pass_: Pass[S, P], span: Span, device: Device, task: Task) -> P:
-        """Fold the runs of a span, from zero."""
-        state = pass_.init(device)
-        for block in self._blocks(span):
-            task.check()
-            state = pass_.update(state, block)
-        return pass_.close(state)
-
-    def _blocks(self, span: Span) -> Iterator[Block]:
-        whole = slice(0, self.source.shape[1])
-        for start in range(span[0], span[1], self.rows):
-            stop = min(span[1], start + self.rows)
-            yield Block(start, whole, self.source.read_sparse(slice(start, stop)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CountPlan:
-    """How the pass runs within the memory.
-
-    Attributes
-    ----------
-    reader
-        What makes blocks of the matrix.
-    workers
-        Tasks that run at once in this process.
-    pass_bytes, projected_bytes
-        Decoded bytes that it reads, and an upper bound of the memory.
-    task_bytes
-        Of these, what the tasks of a worker of a cluster take.
-    """
-
-    reader: StoredRowsReader | MatrixReader
-    workers: int
-    pass_bytes: int
-    projected_bytes: int
-    task_bytes: int
-
-
 def plan_counts(
     source: Source, needs: frozenset[Need], memory: int | float | str | None
-) -> CountPlan:
+) -> Schedule:
     """How the pass that counts runs within the memory; it reads nothing.
 
     Raises
@@ -207,46 +127,10 @@ def plan_counts(
     shared = (
         3 * 8 * m if "row sums" in needs else 0
     )  # in the order of rows, and as the median sorts them
-    allowed, most = allowed_bytes(memory), max(1, min(MOST_SPANS, SUMS_BYTES // partial))
-    what = f"counts of {m:,} rows and {n:,} columns"
-    if is_sparse(source) and source.sparse_axis == "rows":  # type: ignore[attr-defined]
-        return _plan_stored(source, shared, partial, allowed, most, what)
-    height = max(16, min(1024, BLOCK_ITEMS // n))
-    schedule = schedule_rows(
-        source, height, allowed, work=lambda rows: rows * n * 3 * 8 + 8 * n, shared=shared, partial=partial, most=most,
-        what=what, remedy="",
+    return schedule_row_runs(
+        source, allowed_bytes(memory), work=lambda entries, rows: 3 * 8 * entries + partial, shared=shared, partial=partial,
+        most=max(1, min(MOST_SPANS, SUMS_BYTES // partial)), what=f"counts of {m:,} rows and {n:,} columns",
     )  # fmt: skip
-    reader = replace(schedule.reader, checks_entries=False)
-    return CountPlan(
-        reader, schedule.workers, schedule.pass_bytes, schedule.projected_bytes, schedule.task_bytes
-    )
-
-
-def _plan_stored(
-    source: Any, shared: int, partial: int, allowed: int, most: int, what: str
-) -> CountPlan:
-    """The same of a matrix that is read as it is stored; the runs depend on it alone."""
-    rows = min(source.shape[0], RUN_ROWS)
-    while rows > 1 and source.most_entries(rows) > RUN_ENTRIES:
-        rows = -(-rows // 2)
-    spans = row_spans(source, SPAN_BLOCKS * rows, span_limit(most, source.stored_bytes, partial))
-    entries = source.most_entries(rows)
-    reading = source.sparse_bytes(entries) + 3 * 8 * entries + 2 * partial
-    fewest = min(concurrency()[1], len(spans))
-    waiting = len(spans).bit_length()
-    for workers in range(fewest, 1 if not is_on_cluster() else fewest, -1):
-        needed = BASE_BYTES + shared + workers * reading + partial * (workers + waiting)
-        if needed <= allowed:
-            break
-    else:
-        workers = fewest if is_on_cluster() else 1
-        needed = BASE_BYTES + shared + workers * reading + partial * (workers + waiting)
-        if needed > allowed:
-            raise BudgetError(
-                f"{what} from {source.name}", needed, allowed, f"Pass memory={needed} or more."
-            )
-    reader = StoredRowsReader(source, spans, rows)
-    return CountPlan(reader, workers, source.stored_bytes, needed, needed - shared)
 
 
 def count_rows(
@@ -262,7 +146,8 @@ def count_rows(
         If the counts do not fit in the memory.
     """
     plan = plan_counts(source, needs, memory)
-    run = Run(plan.reader, plan.workers, "cpu", plan.projected_bytes, plan.task_bytes, notify)
+    reader = replace(plan.reader, checks_entries=False)  # what is missing counts for nothing
+    run = Run(reader, plan.workers, "cpu", plan.projected_bytes, plan.task_bytes, notify)
     with in_run(run):
-        found: CountTotals = run(CountPass(needs, source.shape[1]), PURPOSE)
+        found: CountTotals = run(StepCountPass(needs, source.shape[1]), PURPOSE)
     return found

@@ -11,7 +11,8 @@ import numpy as np
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.step_counts import CountPlan, count_rows, plan_counts
+from streamsvd.engine.schedule import Schedule
+from streamsvd.engine.step_counts import count_rows, plan_counts
 from streamsvd.engine.transforms import climatology_of
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.row_steps import (
@@ -138,7 +139,7 @@ def same_steps(asked: Sequence[RowStep], records: Sequence[RowStepRecord]) -> tu
 
 
 def wait_for_counts(source: Source, steps: Sequence[RowStep]) -> Source:
-    """A matrix after steps that may have to count first: until then it is not to be read, `counted_source` does it.
+    """A matrix after steps that may have to count first: until then it is not to be read, `finish_counts` does it.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def _waiting(source: Source) -> SteppedRows | None:
     return None
 
 
-def counted_source(source: Source, memory: int | float | str | None, notify: Callback) -> Source:
+def finish_counts(source: Source, memory: int | float | str | None, notify: Callback) -> Source:
     """The same with all that its steps count.
 
     Raises
@@ -317,7 +318,7 @@ def _needs(steps: Sequence[RowStep], together: frozenset[int]) -> frozenset[Need
 
 def plan_steps(
     source: Source, steps: Sequence[RowStep], memory: int | float | str | None
-) -> CountPlan | None:
+) -> Schedule | None:
     """How the first pass that counts runs; None where none is needed.
 
     Raises
@@ -344,7 +345,9 @@ def count_steps(
         if not together:
             return tuple(known)
         totals = count_rows(_until(source, known[:at]), _needs(known, together), memory, notify)
-        known = [step.counted(totals) if i in together else step for i, step in enumerate(known)]
+        known = [
+            step.with_totals(totals) if i in together else step for i, step in enumerate(known)
+        ]
 
 
 def _until(source: Source, steps: Sequence[RowStep]) -> Source:

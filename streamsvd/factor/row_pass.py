@@ -6,14 +6,13 @@ Rows leave in whole bands, the chunks of what is written, so that each chunk has
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 
 from streamsvd.engine.device import Device
 from streamsvd.engine.passes import Block
-from streamsvd.engine.reader import find_nonfinite
+from streamsvd.engine.reader import find_nonfinite, stored_place
 from streamsvd.numerics import products
 from streamsvd.numerics.blocks import Array, BadEntry, BlockPreparer, OutOfScale, Preparation
 from streamsvd.numerics.row_density import RowDensity
@@ -181,11 +180,3 @@ class RowPass:
             raise BadEntry(value, block.first + i, block.columns.start + j)
         if not all(np.isfinite(home(part)).all() for part in sums):
             raise OutOfScale(float(np.nanmax(np.abs(data))))
-
-
-def stored_place(rows: Any, found: tuple[str, int, int] | None) -> tuple[str, int, int] | None:
-    """What was found among stored entries, by its row and column."""
-    if found is None:
-        return None
-    value, _, at = found
-    return value, int(np.searchsorted(rows.indptr, at, side="right")) - 1, int(rows.indices[at])

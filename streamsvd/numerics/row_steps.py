@@ -76,7 +76,7 @@ class RowStep(Protocol):
         """What it knows of each column, ``(n,)``; None for nothing."""
         ...
 
-    def counted(self, totals: CountTotals) -> RowStep:
+    def with_totals(self, totals: CountTotals) -> RowStep:
         """The same with what was counted."""
         ...
 
@@ -117,7 +117,7 @@ class PlainStep:
     def vector(self) -> Real | None:
         return None
 
-    def counted(self, totals: CountTotals) -> Any:
+    def with_totals(self, totals: CountTotals) -> Any:
         del totals
         return self
 
@@ -159,7 +159,7 @@ class Normalize(PlainStep):
     def need(self) -> Need | None:
         return "row sums" if self.target is None else None
 
-    def counted(self, totals: CountTotals) -> Normalize:
+    def with_totals(self, totals: CountTotals) -> Normalize:
         assert totals.row_sums is not None
         positive = totals.row_sums[totals.row_sums > 0]
         if not positive.size:
@@ -270,7 +270,7 @@ class Tfidf(ColumnStep):
     def need(self) -> Need | None:
         return "documents" if self.factors is None else None
 
-    def counted(self, totals: CountTotals) -> Tfidf:
+    def with_totals(self, totals: CountTotals) -> Tfidf:
         assert totals.documents is not None
         more = 1.0 if self.smooth else 0.0
         documents = totals.documents + more
@@ -356,7 +356,7 @@ class ScaleDegrees(ColumnStep):
     def need(self) -> Need | None:
         return "column sums" if self.factors is None and self.column_power != 0 else None
 
-    def counted(self, totals: CountTotals) -> ScaleDegrees:
+    def with_totals(self, totals: CountTotals) -> ScaleDegrees:
         assert totals.column_sums is not None
         return replace(self, factors=_powers(totals.column_sums, self.column_power, "column", 0))
 
@@ -434,7 +434,7 @@ class PearsonResiduals(ColumnStep):
     def need(self) -> Need | None:
         return "column sums" if self.factors is None else None
 
-    def counted(self, totals: CountTotals) -> PearsonResiduals:
+    def with_totals(self, totals: CountTotals) -> PearsonResiduals:
         assert totals.column_sums is not None
         total = float(totals.column_sums.sum())
         clip = float(np.sqrt(totals.n_rows)) if self.clip is None else self.clip

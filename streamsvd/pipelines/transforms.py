@@ -24,7 +24,7 @@ from streamsvd.engine.row_labels import LabelledRows, RowTransform, label_rows
 from streamsvd.engine.saves import array_digest
 from streamsvd.engine.steps import (
     count_note,
-    counted_source,
+    finish_counts,
     steps_of,
     wait_for_counts,
     with_known_counts,
@@ -118,7 +118,7 @@ def fit_inputs(
         As that pass.
     """
     memory = step.options.get("memory")
-    inputs = [counted_source(each, memory, callback) for each in _with_kept_counts(step, inputs)]
+    inputs = [finish_counts(each, memory, callback) for each in _with_kept_counts(step, inputs)]
     fits = {id(opened): name for name, opened in _matrices(step, inputs) if _is_unread(opened)}
     return [
         _fit_input(pipeline, fits[id(opened)], opened, memory, callback)

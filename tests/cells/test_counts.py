@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import fields
 from typing import Any
 
+import dask
+import distributed
 import numpy as np
 import pytest
+import zarr
 from scipy import sparse
 
 import streamsvd
@@ -80,6 +84,37 @@ def test_components_are_of_logarithms_of_normalised_counts() -> None:
     np.testing.assert_allclose(found.U.T @ found.U, np.eye(4), atol=1e-6)
     scores = (A - A.mean(axis=0)) @ found.Vh[:, found.genes.highly_variable].T
     np.testing.assert_allclose(found.U * found.s, scores, atol=1e-5 * s[0])
+
+
+def bits(found: Any) -> list[bytes]:
+    arrays = (found.s, found.Vh, found.U, found.genes.variances_norm, found.cells.total_counts)
+    return [np.asarray(a).tobytes() for a in arrays]
+
+
+def test_threads_and_workers_do_not_change_a_bit(tmp_path) -> None:
+    """Of counts as they are stored, in several tasks a pass."""
+    big = counts(9000, 400, seed=4)
+    place = tmp_path / "cells.zarr"
+    group = zarr.create_group(place)
+    group.attrs.update(
+        {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(big.shape)}
+    )
+    for name in ("data", "indices", "indptr"):
+        group.create_array(name, data=getattr(big, name), chunks=(70_001,))
+    assert len(EntryReader(streamsvd.open(place)).spans) > 1
+    found = []
+    for threads in (1, 2, 5):
+        with dask.config.set(num_workers=threads):
+            found.append(bits(streamsvd.cells(place, **ASKED)))
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as machine,
+        distributed.Client(machine),
+    ):
+        found.append(bits(streamsvd.cells(place, **ASKED)))
+    assert all(one == found[0] for one in found)
 
 
 def test_what_was_asked_is_in_the_result(tmp_path) -> None:

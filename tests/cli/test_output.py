@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import streamsvd
 from streamsvd.cli import app, commands
@@ -32,6 +33,7 @@ LINES = {
     "rotate": "rotate M",
     "top": "top a.npy --quiet",
     "convert": "convert a.npy converted --quiet",
+    "transpose": "transpose a.npz converted --quiet",
     "shuffle": "shuffle a.npy --out shuffled --quiet",
     "nystrom": "nystrom a.npy --n-centres 4 --quiet",
     "krr": "krr fit a.npy --y y.npy --n-centres 4 --out k.npz --quiet",
@@ -67,6 +69,7 @@ def kept(tmp_path_factory):
     np.save(root / "a.npy", A)
     np.save(root / "counts.npy", rng.poisson(3.0, (40, 6)))
     np.save(root / "b.npy", A[:30])
+    sparse.save_npz(root / "a.npz", sparse.csr_array(A), compressed=False)
     np.save(root / "g.npy", np.abs(A @ A.T))
     np.save(root / "y.npy", A[:, 0])
     (root / "many").mkdir()

@@ -93,10 +93,7 @@ def contents(folder):
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c16"])
 def test_the_rows_are_those_of_scipy(here, small, form, transpose, dtype):
     A = matrix(dtype=dtype, form=form)
-    if transpose:
-        made = streamsvd.transpose(A, "B.zarr")
-    else:
-        made = streamsvd.convert(A, "B.zarr")
+    made = (streamsvd.transpose if transpose else streamsvd.convert)(A, "B.zarr")
     check_same("B.zarr", A.conj().T if transpose else A)
     assert made.entries == A.nnz
     assert made.dtype == np.dtype(dtype)

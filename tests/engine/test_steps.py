@@ -12,7 +12,7 @@ from scipy import sparse
 import streamsvd
 from streamsvd.engine.events import PassStarted
 from streamsvd.engine.schedulers import use_scheduler
-from streamsvd.engine.step_counts import PURPOSE, CountPass, plan_counts
+from streamsvd.engine.step_counts import PURPOSE, StepCountPass, plan_counts
 from streamsvd.engine.steps import plan_steps
 from streamsvd.errors import BudgetError, NonFiniteError, ShapeError, SpecError
 from streamsvd.numerics.columns import Columns
@@ -246,14 +246,14 @@ def test_one_pass_counts_all_and_bits_are_the_same_on_any_threads(tmp_path):
 
 @pytest.mark.parametrize("needs", [{"row sums"}, {"documents", "column sums"}])
 def test_the_pass_adds_up_the_same_however_it_is_cut(needs):
-    assert_pass(CountPass(frozenset(needs), N), counts().toarray().astype(float))
+    assert_pass(StepCountPass(frozenset(needs), N), counts().toarray().astype(float))
 
 
 def test_sums_are_of_a_cut_that_depends_on_the_matrix_alone():
     A = streamsvd.open(counts(5000))
     few, many = (plan_counts(A, frozenset({"row sums"}), memory) for memory in ("60MiB", "1GiB"))
     assert few.reader.spans == many.reader.spans
-    assert few.reader.rows == many.reader.rows
+    assert few.reader.layout.unit == many.reader.layout.unit
     assert few.projected_bytes <= 60 << 20
     with pytest.raises(
         BudgetError, match=r"counts of 5,000 rows and 40 columns from .* Pass memory="

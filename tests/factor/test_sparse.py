@@ -6,7 +6,7 @@ import dask
 import numpy as np
 import pytest
 import zarr
-from scipy import sparse
+from scipy import sparse, stats
 
 import streamsvd
 from streamsvd import NonFiniteError, NotConverged
@@ -220,3 +220,35 @@ def test_rows_are_projected_as_they_are_with_their_zeros(tmp_path, kind, scale):
     row = int(np.searchsorted(new.indptr, 33, side="right")) - 1
     with pytest.raises(NonFiniteError, match=f"row {row}, column {new.indices[33]}"):
         found.transform(new)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_intervals_fail_no_more_often_than_is_said(kind):
+    """Of random matrices, centred or not, along both axes, with an upper end that may fail once in a hundred times."""
+    delta, runs, failures = 1e-2, 80, 0
+    for number in range(runs):
+        rng = np.random.default_rng(number)
+        m, n = (int(x) for x in rng.integers(150, 400, 2))
+        A = counts(m, n, float(rng.uniform(0.005, 0.05)), seed=number, kind=kind)
+        center, form = bool(number % 2), ("csr", "csc")[number // 2 % 2]
+        truth = values_of(A.toarray(), center=center)[:K]
+        found = result_of(
+            A.asformat(form), tol=1e-4, delta=delta, seed=number, center=center
+        ).certificate
+        assert np.all(found.sigma_lower <= truth + 1e-12 * truth[0])
+        failures += bool(np.any(truth > found.sigma_upper + 1e-12 * truth[0]))
+    assert failures <= stats.binom.isf(1e-6, runs, delta)
+
+
+def test_one_number_of_bytes_is_planned_for_any_number_of_rows():
+    """The memory of a plan does not grow with the rows, but for what each span hands back."""
+    sizes = []
+    for m in (200_000, 1_600_000):
+        A = sparse.csr_array((m, 3000), dtype=np.float32)
+        A.indptr[:] = np.arange(m + 1) * 20
+        A.indices = np.zeros(20 * m, np.int32)
+        A.data = np.zeros(20 * m, np.float32)
+        plan = streamsvd.plan_svd(streamsvd.open(A), 10, route="krylov", memory="200MiB")
+        assert plan.layout.stored is not None
+        sizes.append(plan.projected_bytes)
+    assert sizes[1] <= 1.25 * sizes[0]

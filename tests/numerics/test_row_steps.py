@@ -77,11 +77,11 @@ def test_rows_have_the_sum_that_is_asked_and_empty_ones_stay_empty(A):
     sums = A.sum(axis=1, keepdims=True)
     agree(A, Normalize(1e4), A * np.divide(1e4, sums, out=np.ones_like(sums), where=sums > 0))
     if (sums > 0).any():
-        step = Normalize().counted(totals(A))
+        step = Normalize().with_totals(totals(A))
         assert step.target == np.median(sums[sums > 0])  # as scanpy's normalize_total
     else:
         with pytest.raises(SpecError, match="no row has a positive sum. Pass 'normalize=1e4'"):
-            Normalize().counted(totals(A))
+            Normalize().with_totals(totals(A))
 
 
 @given(counts())
@@ -99,21 +99,21 @@ def test_weights_of_documents_are_those_of_scikit_learn(A, norm, smooth, subline
             return
     theirs = TfidfTransformer(norm=norm, smooth_idf=smooth, sublinear_tf=sublinear)
     expected = theirs.fit_transform(sparse.csr_matrix(A)).toarray()
-    agree(A, Tfidf(smooth, norm, sublinear).counted(totals(A)), expected)
+    agree(A, Tfidf(smooth, norm, sublinear).with_totals(totals(A)), expected)
 
 
 def test_a_term_that_no_document_has_weighs_nothing_without_smoothing():
     A = np.array([[1.0, 0.0], [2.0, 0.0]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        step = Tfidf(False, None).counted(totals(A))
+        step = Tfidf(False, None).with_totals(totals(A))
     np.testing.assert_array_equal(step.factors, [1.0, 0.0])
     np.testing.assert_array_equal(on_stored(np.array([[3.0, 5.0]]), step), [[3.0, 0.0]])
 
 
 @given(counts())
 def test_edges_are_weighed_by_powers_of_degrees(A):
-    step = ScaleDegrees(-0.5, -1.0).counted(totals(A))
+    step = ScaleDegrees(-0.5, -1.0).with_totals(totals(A))
     with np.errstate(divide="ignore"):
         row, column = A.sum(axis=1) ** -0.5, A.sum(axis=0) ** -1.0
     row[np.isinf(row)] = column[np.isinf(column)] = 0
@@ -124,7 +124,7 @@ def test_edges_are_weighed_by_powers_of_degrees(A):
 
 @given(counts(), st.sampled_from([100.0, 1.0, np.inf]))
 def test_residuals_are_those_of_lause_berens_and_kobak(A, theta):
-    step = PearsonResiduals(theta).counted(totals(A))
+    step = PearsonResiduals(theta).with_totals(totals(A))
     assert step.clip == np.sqrt(len(A))
     mean = np.outer(A.sum(axis=1), A.sum(axis=0)) / max(A.sum(), 1)
     spread = np.sqrt(mean + mean**2 / theta)
@@ -146,7 +146,7 @@ def test_columns_of_a_matrix_are_taken_as_they_are_stored():
     """Steps that need no row are the same on CSC."""
     A = np.random.default_rng(0).poisson(1.0, (6, 4)).astype(float)
     S = sparse.csr_array(A.T)
-    step = Tfidf(norm=None).counted(totals(A))
+    step = Tfidf(norm=None).with_totals(totals(A))
     entries = SparseEntries(S.data, S.indices, S.indptr, 6, 0, of_columns=True)
     apply_in_order(entries, [step, Sqrt()])
     np.testing.assert_allclose(S.toarray().T, on_dense(A, step, Sqrt()), rtol=1e-15)
@@ -159,7 +159,7 @@ def test_columns_of_a_matrix_are_taken_as_they_are_stored():
 def test_a_row_is_the_same_bits_whatever_rows_are_beside_it():
     A = np.random.default_rng(1).standard_normal((40, 300)) ** 2
     A[A < 1] = 0
-    steps = [Normalize(100.0), Log1p(), Tfidf().counted(totals(A))]
+    steps = [Normalize(100.0), Log1p(), Tfidf().with_totals(totals(A))]
     whole = on_stored(A, *steps)
     for a, b in ((0, 1), (3, 20), (20, 40)):
         np.testing.assert_array_equal(on_stored(A[a:b], *steps), whole[a:b])
@@ -195,7 +195,7 @@ def test_entries_that_a_step_does_not_take_are_named(way):
     with pytest.raises(SpecError, match=r"degrees of row 1 is -8.63: a power of it is no number"):
         way(A, ScaleDegrees(-0.5, 0))
     with pytest.raises(SpecError, match=r"degrees of column 1 is -9"):
-        ScaleDegrees().counted(totals(A))
+        ScaleDegrees().with_totals(totals(A))
 
 
 def test_residuals_take_counts():
@@ -265,7 +265,7 @@ def test_what_is_no_step_is_refused_with_what_there_is(text, said):
 @given(counts())
 def test_a_record_is_the_step_with_its_counts(A):
     steps = [Normalize(3.0), Log1p(), Tfidf(), ScaleDegrees(), PearsonResiduals()]
-    known = [step.counted(totals(A)) if step.need else step for step in steps]
+    known = [step.with_totals(totals(A)) if step.need else step for step in steps]
     known.append(ScaleColumns(np.ones(A.shape[1])))
     for step in known:
         again = RowStepRecord.of(step).step

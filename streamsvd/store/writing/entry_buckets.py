@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors
+from streamsvd.store.writing.whole_writes import write_all
 
 Array = npt.NDArray[Any]
 
@@ -70,7 +71,8 @@ class EntryBuckets:
             found = (keys - keys.dtype.type(self.edges[0])) // keys.dtype.type(step)
         else:
             found = np.searchsorted(self.edges[1:], keys, side="right")
-        return found.astype(np.uint16)
+        numbers: Array = found.astype(np.uint16)
+        return numbers
 
     def scatter(self, rows: Array, columns: Array, values: Array) -> None:
         """Append entries to the files that they belong to.
@@ -100,10 +102,9 @@ class EntryBuckets:
     def _append(self, index: int, parts: Sequence[Array]) -> None:
         head = int(parts[0].size).to_bytes(_HEAD, "little")
         with self.path(index).open("ab", buffering=0) as file:
-            for part in (head, *(each.view(np.uint8).data for each in parts)):
-                left = memoryview(part)
-                while left:
-                    left = left[os.write(file.fileno(), left[: 1 << 30]) :]
+            write_all(file.fileno(), memoryview(head))
+            for part in parts:
+                write_all(file.fileno(), part.view(np.uint8).data)
 
     def sizes(self) -> list[int]:
         """Bytes of each file; 0 of one that is not there."""

@@ -260,7 +260,7 @@ def pack_state(facts: Mapping[str, Any], tails: list[Array]) -> list[Any]:
     return [
         len(head).to_bytes(8, "little"),
         head,
-        *(memoryview(t).cast("B") for t in tails if t.size),
+        *(t.view(np.uint8).data for t in tails if t.size),
     ]
 
 

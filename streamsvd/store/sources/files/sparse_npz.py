@@ -108,7 +108,7 @@ def _small_member(
     return found
 
 
-class _Unpacked:
+class _ProcessMemory:
     """An array that was unpacked, once in a process; a copy that is sent to another has none."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class _Unpacked:
     values: Array | None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Unpacked, ()
+        return _ProcessMemory, ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ class UnpackedVector:
     stored_dtype: np.dtype[Any]
     layout: Flattening
     stamp: FileStamp
-    _unpacked: _Unpacked = field(default_factory=_Unpacked, repr=False)
+    _memory: _ProcessMemory = field(default_factory=_ProcessMemory, repr=False)
 
     has_no_chunks = True
     """Whether its chunks are only a way to read it."""
@@ -188,8 +188,8 @@ class UnpackedVector:
         StoreError
             If the file is not what it was, or is damaged.
         """
-        with self._unpacked.lock:
-            if self._unpacked.values is None:
+        with self._memory.lock:
+            if self._memory.values is None:
                 try:
                     self.stamp.check(self.path)
                     with (
@@ -213,8 +213,8 @@ class UnpackedVector:
                     ) from error
                 if found.shape != (self.shape[0],):
                     raise StoreError(f"{self.name} has another length than it had. Open it again.")
-                self._unpacked.values = found
-            return self._unpacked.values
+                self._memory.values = found
+            return self._memory.values
 
     def locate(self, row: int, column: int, /) -> str:
         return self.name

@@ -26,7 +26,7 @@ from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.tables.columns import ColumnChoice
 from streamsvd.store.sources.views.shards import ShardList, shard_list
 from streamsvd.store.sources.views.sparse_view import stack_rows
-from streamsvd.store.sources.views.stacked_entries import EntryCounts, StackedEntries
+from streamsvd.store.sources.views.stacked_entries import PartCounts, StackedEntries
 
 UNKNOWN = -1
 """Where there is no stamp."""
@@ -348,7 +348,7 @@ class _Common:
         self._tall, self._wide, self._converted = 1, 1, 0
         self._mixes = False
         self._titles = _column_labels(first)
-        self._stored: EntryCounts | None = EntryCounts()
+        self._stored: PartCounts | None = PartCounts()
         self.add(first)
 
     def add(self, part: Source) -> None:
@@ -368,7 +368,7 @@ class _Common:
     @property
     def stored(self) -> StackedEntries | None:
         """What is known of stored entries; None where a part is not sparse along rows."""
-        return None if self._stored is None else self._stored.found
+        return None if self._stored is None else self._stored.totals
 
     def _check(self, part: Source) -> None:
         first = self.first

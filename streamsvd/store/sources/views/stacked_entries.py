@@ -13,7 +13,7 @@ from streamsvd.protocols import Source, is_sparse
 Counts = npt.NDArray[np.int64]
 LENGTHS = 40
 """Powers of two, of rows, for which the most entries of a part are known."""
-MEASURED = 1 << 20
+SAMPLE_ENTRIES = 1 << 20
 """Entries by which it is found what reading one more takes."""
 
 
@@ -64,7 +64,7 @@ class StackedEntries:
 
 
 @dataclass(slots=True, eq=False)
-class EntryCounts:
+class PartCounts:
     """What is learnt of the parts as one after another is seen."""
 
     entries: list[int] = field(default_factory=list)
@@ -86,12 +86,12 @@ class EntryCounts:
         self.index_bytes = max(self.index_bytes, index)
         least = stored.sparse_bytes(0)
         self.read_bytes = max(self.read_bytes, least)
-        each = -(-(stored.sparse_bytes(MEASURED) - least) // MEASURED)
+        each = -(-(stored.sparse_bytes(SAMPLE_ENTRIES) - least) // SAMPLE_ENTRIES)
         self.entry_bytes = max(self.entry_bytes, each)
         return True
 
     @property
-    def found(self) -> StackedEntries:
+    def totals(self) -> StackedEntries:
         """Of all that were seen."""
         wide = max(len(most) for most in self.most_of)
         most = [part + part[-1:] * (wide - len(part)) for part in self.most_of]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streamsvd.checks.masks import as_array
 from streamsvd.errors import ShapeError, SpecError, StoreError
 
 SPARSE = ("csr_matrix", "csc_matrix", "csr_array", "csc_array")
@@ -106,7 +107,7 @@ def sparse_form(
 def _extents(given: Any) -> tuple[int, ...] | None:
     """Whole numbers; None for anything else."""
     try:
-        values = np.atleast_1d(np.asarray(given))
+        values = np.atleast_1d(as_array(given))
         whole = values.astype(np.int64)
     except (TypeError, ValueError, OverflowError):
         return None
