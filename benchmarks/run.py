@@ -42,6 +42,7 @@ MODULES = {
     "I1": "conversion",
     "Z1": "sparse_pass",
     "Z2": "cells",
+    "Z3": "sparse_peers",
     "G1": "node_embeddings",
     "O1": "object_store",
     "S1": "streams",

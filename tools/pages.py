@@ -47,7 +47,7 @@ FAMILIES = {
 BESIDE = {
     "estimators": ("estimators.PCA",),
     "xarray": ("xarray.eof", "xarray.EOFAnalysis"),
-    "anndata": ("anndata.pca",),
+    "anndata": ("anndata.pca", "anndata.cells"),
 }
 """Public names by family that stand in a module of their own, for `streamsvd` has another thing of the name."""
 LINK = re.compile(r"(?<=\]\()[^)\s#:]+")

@@ -1,7 +1,8 @@
-"""Principal components of annotated matrices, as ``scanpy.pp.pca`` is called: `pca`."""
+"""Annotated matrices: principal components, as ``scanpy.pp.pca`` is called, `pca`; and all from raw counts on, `cells`."""
 
 from __future__ import annotations
 
+from streamsvd.anndata.counts import cells
 from streamsvd.anndata.verb import pca
 
-__all__ = ["pca"]
+__all__ = ["cells", "pca"]

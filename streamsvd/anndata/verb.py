@@ -36,7 +36,7 @@ def pca(
     Parameters
     ----------
     adata
-        An AnnData object whose matrix is dense; or the path of an ``.h5ad`` file or a zarr store, which is read in passes and left
+        An AnnData object, its matrix dense or sparse; or the path of an ``.h5ad`` file or a zarr store, which is read in passes and left
         as it is.
     n_comps
         Components wanted. Left out, 50, or one less than the smaller extent if that is not above 50.
@@ -65,7 +65,7 @@ def pca(
     Raises
     ------
     SpecError
-        If ``adata`` is nothing of the kind, a layer or a column is absent, or the matrix is sparse.
+        If ``adata`` is nothing of the kind, or a layer or a column is absent.
     ShapeError
         If a mask has another length, or there are fewer components than asked.
     NotConverged, BudgetError

@@ -46,7 +46,7 @@ def command(
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import NotConverged
     from streamsvd.graphs.eigenvectors import graph_eigenvectors
-    from streamsvd.graphs.reader import graph_bytes
+    from streamsvd.graphs.planning import graph_bytes
     from streamsvd.graphs.result import GraphEigenvectors
 
     A = open_source(source, variable, rows, missing)

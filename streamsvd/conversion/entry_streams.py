@@ -16,7 +16,6 @@ from scipy import sparse
 from streamsvd.conversion.identity import source_identity
 from streamsvd.conversion.passes import as_type
 from streamsvd.conversion.sorting import sorted_rows
-from streamsvd.errors import BudgetError
 from streamsvd.labels import Labels
 from streamsvd.store.sources.files.annotated import AnnotatedFile, AnnotatedMatrix
 from streamsvd.store.sources.files.tenx import BarcodeMatrix
@@ -69,7 +68,7 @@ class RowRun:
 
 
 class OutOfOrder(Exception):
-    """A row came again after others."""
+    """Rows cannot be written as they come: one came again after others, or does not fit."""
 
 
 class EntryStream(Protocol):
@@ -266,9 +265,7 @@ def ordered_rows(
     Raises
     ------
     OutOfOrder
-        If a row comes again.
-    BudgetError
-        If a row has more entries.
+        If a row comes again, or has more entries.
     """
     m = stream.shape[0]
     waiting, begin = _nothing(stream), position  # where the piece begins that what waits came in
@@ -280,7 +277,7 @@ def ordered_rows(
         if rows.size:
             before = waiting[0][-1] if waiting[0].size else first
             if rows[0] < before or (rows[1:] < rows[:-1]).any():
-                raise OutOfOrder
+                raise OutOfOrder(f"rows of {stream.name} are in no order")
             last = int(rows[-1])
             cut = int(np.searchsorted(rows, last))
             if cut or not waiting[0].size or int(waiting[0][0]) < last:
@@ -292,12 +289,7 @@ def ordered_rows(
             else:
                 waiting = _join(waiting, (rows, columns, values))
             if waiting[0].size > most:
-                raise BudgetError(
-                    f"row {last:,} of {stream.name}, of more than {most:,} entries,",
-                    3 * waiting[0].size * (16 + 2 * stream.dtype.itemsize),
-                    most * (16 + 2 * stream.dtype.itemsize),
-                    "Pass a larger memory=.",
-                )
+                raise OutOfOrder(f"row {last:,} of {stream.name} has more than {most:,} entries")
         position = piece.position
     for run in _some_rows(waiting, first, m, stream.shape[1]):
         yield RowRun(run, begin)

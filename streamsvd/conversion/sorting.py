@@ -44,13 +44,12 @@ def sorted_rows(
         found = sparse.coo_array((values, (rows, columns)), shape=shape).tocsr()
         assert found.has_canonical_format
         return found
-    order = stable_order(columns, width)
-    order = order[stable_order(rows[order], stop - first)]
-    rows, columns, values = rows[order], columns[order], values[order]
-    del order
-    if rows.size > 1:
-        is_new = np.empty(rows.size, bool)
-        is_new[0] = True
+    if not _is_sorted(rows, columns):
+        order = stable_order(columns, width)
+        order = order[stable_order(rows[order], stop - first)]
+        rows, columns, values = rows[order], columns[order], values[order]
+        del order
+        is_new = np.ones(rows.size, bool)
         np.not_equal(rows[1:], rows[:-1], out=is_new[1:])
         is_new[1:] |= columns[1:] != columns[:-1]
         if not is_new.all():
@@ -64,6 +63,14 @@ def sorted_rows(
     )
     found.has_sorted_indices = found.has_canonical_format = True
     return found
+
+
+def _is_sorted(rows: Array, columns: Array) -> bool:
+    """Whether entries are in order already, each place once."""
+    same = rows[1:] == rows[:-1]
+    ascends = rows[1:] > rows[:-1]
+    ascends |= same & (columns[1:] > columns[:-1])
+    return bool(ascends.all())
 
 
 def stable_order(keys: Array, extent: int) -> npt.NDArray[np.int64]:

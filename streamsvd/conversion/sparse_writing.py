@@ -118,16 +118,14 @@ class SparseConversion:
         writer = self._resume(callback)
         try:
             self._write(writer)
-        except OutOfOrder:
-            callback(
-                SourceRemarked(f"rows of {self.stream.name} are in no order: it is read once more")
-            )
+        except OutOfOrder as reason:
+            callback(SourceRemarked(f"{reason}: it is read once more"))
             self._clear()
             plan = plan_sparse(self.stream, self.form, self._budget, self._shared, may_copy=False)
             if plan.way == BUCKETS and not location_of(self._begun.folder).has_folders:
                 raise SpecError(
-                    f"rows of {self.stream.name} are in no order, and all of them do not fit in the memory: that way goes by files "
-                    f"beside the place, and {self._begun.home} is in an object store. Pass a larger memory=, or write to a folder."
+                    f"{reason}, and all entries do not fit in the memory: that way goes by files beside the place, and "
+                    f"{self._begun.home} is in an object store. Pass a larger memory=, or write to a folder."
                 ) from None
             self.plan = plan
             self._run.projected_bytes = max(self._run.projected_bytes, plan.needed)

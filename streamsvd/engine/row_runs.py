@@ -6,16 +6,17 @@ Runs and spans depend on the matrix alone, so that sums are the same bits on any
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 from scipy import sparse
 
 from streamsvd.engine.concurrency import concurrency
-from streamsvd.engine.layout import Layout, index_bytes, span_limit, with_stored_entries
+from streamsvd.engine.layout import SPANS, Layout, index_bytes, span_limit, with_stored_entries
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
-from streamsvd.engine.schedule import MOST_SPANS, SPAN_BLOCKS, Schedule, row_spans, schedule_rows
+from streamsvd.engine.schedule import MOST_SPANS, SPAN_BLOCKS, Schedule, schedule_rows
 from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source, SparseSource, is_sparse
 
@@ -71,7 +72,11 @@ def schedule_row_runs(
     rows = min(m, most_rows)
     while rows > 1 and found.most_entries(rows) > entries:
         rows = -(-rows // 2)
-    spans = row_spans(source, SPAN_BLOCKS * rows, span_limit(most, found.stored_bytes, partial))
+    runs = -(-m // rows)
+    parts = min(runs, SPANS, most) if runs <= SPANS * SPAN_BLOCKS else runs // SPAN_BLOCKS
+    parts = min(parts, span_limit(most, found.stored_bytes, partial))
+    edges = [min(m, rows * round(i * runs / parts)) for i in range(parts + 1)]
+    spans = tuple((a, b) for a, b in pairwise(edges) if a < b)
     layout = with_stored_entries(Layout("rows", m, n, 1, rows, rows, spans), found)
     count, threads, tried = found.most_entries(rows), concurrency()[1], []
     panel = count * (source.dtype.itemsize + index_bytes(found)) + 8 * rows

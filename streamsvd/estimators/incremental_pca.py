@@ -139,7 +139,7 @@ class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X
-            ``(m, n)``; or a path, zarr or dask array, or what `streamsvd.open` returned, which is read once,
+            ``(m, n)``, also a sparse matrix of scipy, whose rows stay sparse; or a path, zarr or dask array, or what `streamsvd.open` returned, which is read once,
             in its order, the next rows while these are absorbed.
         y
             Ignored.
@@ -166,7 +166,7 @@ class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
             return self._set_attributes()
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Absorb a block of one or more rows, ``(b, n)``; ``y`` is ignored.
+        """Absorb a block of one or more rows, ``(b, n)``; ``y`` is ignored. Sparse rows stay sparse.
 
         Raises
         ------

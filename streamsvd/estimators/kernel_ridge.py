@@ -93,7 +93,7 @@ class KernelRidge(RowChecks, MultiOutputMixin, RegressorMixin, BaseEstimator):  
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fit targets ``(m,)`` or ``(m, targets)`` on rows ``(m, n)``, in memory or stored.
+        """Fit targets ``(m,)`` or ``(m, targets)`` on rows ``(m, n)``, in memory, sparse too, or stored.
 
         Raises
         ------

@@ -102,7 +102,7 @@ class Nystroem(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Choose rows of ``X`` ``(m, n)``, in memory or stored; ``y`` is ignored.
+        """Choose rows of ``X`` ``(m, n)``, in memory, sparse too, or stored; ``y`` is ignored.
 
         Raises
         ------

@@ -123,7 +123,7 @@ class PCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X
-            ``(m, n)``: an array, a masked array without masked cells, a frame of pandas or polars; or a path, zarr or dask
+            ``(m, n)``: an array, a masked array without masked cells, a frame of pandas or polars, a sparse matrix of scipy; or a path, zarr or dask
             array, or what `streamsvd.open` returned, which is never loaded whole: it is read as `streamsvd.pca` plans it.
         y
             Ignored.

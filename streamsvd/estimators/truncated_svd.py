@@ -128,8 +128,8 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Parameters
         ----------
         X
-            ``(m, n)``; or a path, zarr or dask array, or what `streamsvd.open` returned, which is never loaded
-            whole: it is read as `streamsvd.svd` plans it, and once more for the means.
+            ``(m, n)``, also a sparse matrix of scipy; or a path, zarr or dask array, or what `streamsvd.open` returned, which is never
+            loaded whole: it is read as `streamsvd.svd` plans it, and once more for the means.
         y
             Ignored.
 
@@ -154,7 +154,7 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return projected
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Absorb a block of one or more rows, ``(b, n)``, after `fit` or other blocks; ``y`` is ignored.
+        """Absorb a block of one or more rows, ``(b, n)``, after `fit` or other blocks; ``y`` is ignored. Sparse rows stay sparse.
 
         After `fit` the state is what its certificate proves: the components alone, without a buffer, at the lower
         ends of their intervals. What they leave out widens the intervals that follow.

@@ -112,7 +112,7 @@ def graph_eigenvectors(
         schedule.reader, schedule.workers, "cpu", schedule.projected_bytes, schedule.task_bytes, callback, seed=options.seed
     )  # fmt: skip
     with in_run(run):
-        found = run(DegreePass(compares=True), "degrees")
+        found = run(DegreePass(source, compares=True), "degrees")
     if found.asymmetry:
         raise SpecError(
             f"{source.name} is not symmetric, and eigenvalues are of undirected graphs. Pass (A + A.T) / 2, or take "

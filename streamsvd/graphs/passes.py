@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from streamsvd.engine.device import Device
+from streamsvd.engine.passes import Block
+from streamsvd.engine.row_runs import as_compressed_rows
 from streamsvd.errors import NonFiniteError, SpecError, remedy_of
 from streamsvd.graphs.mathematics import MODULUS, asymmetry_hash, multiply_rows
-from streamsvd.graphs.reader import NodeBlock
+from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
 NAN_REMEDY = "Mend the weight, or leave the edge out."
@@ -74,13 +77,16 @@ class DegreePass(_NodePass):
 
     Attributes
     ----------
+    source
+        The graph, for messages.
     compares
         Whether the graph is compared with its transpose.
     """
 
+    source: Source
     compares: bool = False
 
-    def update(self, state: FoundRows, block: NodeBlock) -> FoundRows:
+    def update(self, state: FoundRows, block: Block) -> FoundRows:
         """With some rows.
 
         Raises
@@ -88,38 +94,39 @@ class DegreePass(_NodePass):
         NonFiniteError, SpecError
             If a weight is not finite, or below 0; it names its row and column.
         """
-        values, offsets = block.rows.data.astype(np.float64), block.rows.indptr
+        rows = as_compressed_rows(block.data)
+        values, offsets = rows.data.astype(np.float64), rows.indptr
         with np.errstate(over="ignore", invalid="ignore"):
             # in the order of the row: `reduceat` would take the next row's first for an empty one
             sums = np.bincount(
                 np.repeat(np.arange(offsets.size - 1), np.diff(offsets)), values, offsets.size - 1
             )
         if not np.isfinite(sums).all() or (values < 0).any():
-            self._refuse(block, values)
+            self._refuse(block.first, rows, values)
         if self.compares:
-            found = asymmetry_hash(block.rows, block.first)
+            found = asymmetry_hash(rows, block.first)
             state.asymmetry = (state.asymmetry + found) % MODULUS
         state.pieces.append((block.first, sums))
         return state
 
-    def _refuse(self, block: NodeBlock, values: Real) -> None:
+    def _refuse(self, first: int, rows: Any, values: Real) -> None:
         """Raise for the first weight that cannot be meant."""
         bad = ~np.isfinite(values) | (values < 0)
         if not bad.any():
             raise SpecError(
-                f"the weights of a node of {block.source.name} add up beyond float64. Divide all weights by one number."
+                f"the weights of a node of {self.source.name} add up beyond float64. Divide all weights by one number."
             )
         at = int(np.argmax(bad))
-        row = int(np.searchsorted(block.rows.indptr, at, side="right")) - 1
-        column, value = int(block.rows.indices[at]), float(values[at])
-        where = block.source.locate(block.first + row, column)
+        row = int(np.searchsorted(rows.indptr, at, side="right")) - 1
+        column, value = int(rows.indices[at]), float(values[at])
+        where = self.source.locate(first + row, column)
         if np.isfinite(value):
             raise SpecError(
-                f"the edge from node {block.first + row} to node {column} has weight {value:g} ({where}), and weights of edges are 0 or "
+                f"the edge from node {first + row} to node {column} has weight {value:g} ({where}), and weights of edges are 0 or "
                 "more. Take the moduli, or leave such edges out."
             )
         text = "NaN" if np.isnan(value) else "Inf"
-        raise NonFiniteError(text, block.first + row, column, where, remedy_of(text, NAN_REMEDY))
+        raise NonFiniteError(text, first + row, column, where, remedy_of(text, NAN_REMEDY))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,16 +135,19 @@ class StepPass(_NodePass):
 
     Attributes
     ----------
+    source
+        The graph, for messages.
     X
         ``(n, w)``; what is found has its type.
     degrees
         Diagonal of D, ``(n,)``; None where it is left out.
     """
 
+    source: Source
     X: Matrix
     degrees: Real | None
 
-    def update(self, state: FoundRows, block: NodeBlock) -> FoundRows:
+    def update(self, state: FoundRows, block: Block) -> FoundRows:
         """With some rows.
 
         Raises
@@ -145,13 +155,14 @@ class StepPass(_NodePass):
         SpecError
             If an entry leaves the type.
         """
-        part = slice(block.first, block.first + block.rows.shape[0])
+        rows = as_compressed_rows(block.data)
+        part = slice(block.first, block.first + rows.shape[0])
         divisors = None if self.degrees is None else self.degrees[part]
         with np.errstate(over="ignore", invalid="ignore"):
-            Y = multiply_rows(block.rows, self.X, divisors)
+            Y = multiply_rows(rows, self.X, divisors)
         if not np.isfinite(Y).all():
             raise SpecError(
-                f'a step along the edges of {block.source.name} leaves the range of {self.X.dtype}. Pass step="transition", '
+                f'a step along the edges of {self.source.name} leaves the range of {self.X.dtype}. Pass step="transition", '
                 'precision="double", fewer weights, or a beta nearer to 0.'
             )
         state.pieces.append((block.first, Y))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from streamsvd.checks.real import check_real
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.layout import span_limit
+from streamsvd.engine.layout import Layout, span_limit, with_stored_entries
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.passes import Span
+from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.errors import BudgetError, ShapeError, SpecError
 from streamsvd.graphs.mathematics.powers import PART, ROWS_AT_ONCE
 from streamsvd.graphs.options import EmbedOptions
-from streamsvd.graphs.reader import GraphReader, graph_bytes
-from streamsvd.protocols import Source, is_sparse
+from streamsvd.protocols import Source, SparseSource, is_sparse
 
 BLOCK_ENTRIES = 1 << 19
 """Stored entries, and numbers of a product, that a task has at once, about."""
@@ -60,9 +60,18 @@ class GraphSchedule:
     passes: int
 
     @property
-    def reader(self) -> GraphReader:
-        """What passes read."""
-        return GraphReader(self.source, self.spans, self.height, self.prefetch)
+    def reader(self) -> MatrixReader:
+        """What passes read: what is added up of a row depends on it alone, so that runs are cut by the memory."""
+        n = self.source.shape[0]
+        layout = Layout("rows", n, n, 1, self.height, self.height, self.spans)
+        if is_sparse(self.source):
+            layout = with_stored_entries(layout, cast(SparseSource, self.source))
+        return MatrixReader(self.source, layout, self.prefetch)
+
+
+def graph_bytes(source: Any) -> int:
+    """Decoded bytes of one read of a graph."""
+    return int(source.stored_bytes if is_sparse(source) else source.nbytes)
 
 
 def check_graph(source: Source) -> None:

@@ -31,6 +31,7 @@ from streamsvd.graphs.passes import DegreePass, StepPass
 from streamsvd.graphs.places import KeptVectors, WrittenVectors
 from streamsvd.graphs.planning import plan_of, schedule_embedding
 from streamsvd.graphs.result import Embedding
+from streamsvd.protocols import Source
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.typing import Matrix, Real
 
@@ -143,8 +144,8 @@ def embed(
     try:
         with in_run(run):
             degrees = np.empty(n)
-            run(DegreePass(), "degrees").fill(degrees)
-            _add_steps(run, degrees, options, slabs, kept)
+            run(DegreePass(source), "degrees").fill(degrees)
+            _add_steps(run, source, degrees, options, slabs, kept)
         found = Embedding(
             vectors=kept.vectors,
             isolated=int(np.count_nonzero(degrees == 0)),
@@ -195,6 +196,7 @@ def plan_embed(
 
 def _add_steps(
     run: Run,
+    source: Source,
     degrees: Real,
     options: EmbedOptions,
     slabs: list[slice],
@@ -204,11 +206,11 @@ def _add_steps(
     squares = np.zeros((options.powers, degrees.size)) if options.normalize else None
     if squares is not None and len(slabs) > 1:
         for columns in slabs:
-            for i, X in _steps(run, degrees, options, columns):
+            for i, X in _steps(run, source, degrees, options, columns):
                 square_norms(X, squares[i])
     for columns in slabs:
         total = kept.begin(columns)
-        for i, X in _steps(run, degrees, options, columns):
+        for i, X in _steps(run, source, degrees, options, columns):
             if squares is not None and len(slabs) == 1:
                 square_norms(X, squares[i])
             if options.step_weights[i]:
@@ -218,14 +220,14 @@ def _add_steps(
 
 
 def _steps(
-    run: Run, degrees: Real, options: EmbedOptions, columns: slice
+    run: Run, source: Source, degrees: Real, options: EmbedOptions, columns: slice
 ) -> Iterator[tuple[int, Matrix]]:
     """Number, from 0, and some columns of each ``N_i``; the memory of one is used again for the next."""
     X = _start(degrees, options, columns)
     divisors = degrees if options.step == "transition" else None
     for i in range(options.powers):
         purpose = f"step {i + 1} of {options.powers}, columns {columns.start} to {columns.stop - 1}"
-        run(StepPass(X, divisors), purpose).fill(X)
+        run(StepPass(source, X, divisors), purpose).fill(X)
         yield i, X
 
 

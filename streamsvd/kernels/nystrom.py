@@ -268,7 +268,7 @@ def nystrom(
         A matrix as `svd` takes it; its rows are the points.
     kernel
         ``"linear"``, ``"polynomial"``, ``"rbf"``, ``"laplacian"``, ``"matern"``, ``"cosine"``, or a positive definite
-        function of two blocks of rows.
+        function of two blocks of rows. Of a sparse matrix ``"laplacian"`` is refused.
     n_centres
         Rows that the feature map is made of.
     gamma

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from streamsvd.engine.device import Device
 from streamsvd.engine.passes import Block
+from streamsvd.engine.row_runs import as_compressed_rows
 from streamsvd.errors import SpecError
 from streamsvd.numerics.blocks import BadEntry
 from streamsvd.single_cell.mathematics import (
@@ -91,12 +92,13 @@ class CellCountPass:
 
     def update(self, state: CellCountState, block: Block) -> CellCountState:
         """With the cells of a run."""
-        self._check(block)
-        cells, genes = count_entries(block.data, self.named)
+        rows = as_compressed_rows(block.data)
+        self._check(block.first, rows)
+        cells, genes = count_entries(rows, self.named)
         state.cells.append(cells)
         state.genes.add(genes)
         if state.normalised is not None and self.target is not None:
-            state.normalised.add(sum_normalised(block.data, cells.total, self.target))
+            state.normalised.add(sum_normalised(rows, cells.total, self.target))
         return state
 
     def close(self, state: CellCountState) -> CountedRows:
@@ -127,7 +129,7 @@ class CellCountPass:
             left.genes, left.normalised, left.totals + right.totals, left.found + right.found, left.named + right.named
         )  # fmt: skip
 
-    def _check(self, block: Block) -> None:
+    def _check(self, first: int, rows: Any) -> None:
         """Refuse what is no count.
 
         Raises
@@ -137,7 +139,7 @@ class CellCountPass:
         BadEntry
             If one is not finite.
         """
-        values = block.data.data
+        values = rows.data
         if values.dtype.kind in "bu" or values.size == 0:
             return
         if values.dtype.kind == "c":
@@ -145,9 +147,9 @@ class CellCountPass:
         least, total = values.min(), values.sum(dtype=np.float64)
         if not np.isfinite(total):
             at = int(np.argmax(~np.isfinite(values)))
-            raise BadEntry("NaN" if np.isnan(values[at]) else "Inf", *_place(block, at))
+            raise BadEntry("NaN" if np.isnan(values[at]) else "Inf", *_place(first, rows, at))
         if least < 0:
-            row, column = _place(block, int(np.argmax(values < 0)))
+            row, column = _place(first, rows, int(np.argmax(values < 0)))
             raise SpecError(
                 f"{self.name} has {values[values < 0][0]:g} at row {row}, column {column}: counts are not negative. Pass the raw counts, "
                 'such as layer="counts".'
@@ -156,17 +158,17 @@ class CellCountPass:
             broken = values != np.floor(values)
             if broken.any():
                 at = int(np.argmax(broken))
-                row, column = _place(block, at)
+                row, column = _place(first, rows, at)
                 raise SpecError(
                     f'{self.name} has {values[at]:g} at row {row}, column {column}: flavor="seurat_v3" takes counts, not fractions. Pass '
                     'the raw counts, such as layer="counts" or variable="raw/X", or flavor="seurat".'
                 )
 
 
-def _place(block: Block, at: int) -> tuple[int, int]:
+def _place(first: int, rows: Any, at: int) -> tuple[int, int]:
     """Row and column of an entry, by its number in a run."""
-    row = int(np.searchsorted(block.data.indptr, at, side="right")) - 1
-    return block.first + row, int(block.data.indices[at])
+    row = int(np.searchsorted(rows.indptr, at, side="right")) - 1
+    return first + row, int(rows.indices[at])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +190,7 @@ class ClippedPass:
 
     def update(self, state: GeneSums, block: Block) -> GeneSums:
         """With the cells of a run."""
-        state.add(sum_clipped(block.data, self.most))
+        state.add(sum_clipped(as_compressed_rows(block.data), self.most))
         return state
 
     def close(self, state: GeneSums) -> GeneSums:

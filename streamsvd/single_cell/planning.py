@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.engine.row_runs import schedule_row_runs
+from streamsvd.engine.schedule import Schedule
 from streamsvd.engine.steps import apply_steps
 from streamsvd.errors import BudgetError
 from streamsvd.factor.pca import plan_pca
@@ -18,13 +20,16 @@ from streamsvd.factor.planning import planned_view
 from streamsvd.factor.row_schedule import RowSchedule, RowWork, schedule_row_pass
 from streamsvd.protocols import Source
 from streamsvd.single_cell.options import CellsOptions
-from streamsvd.single_cell.reader import EntrySchedule, schedule_entries
 
 T = TypeVar("T")
 CELL_BYTES = 4 * 24
 """Of each cell: three sums; the same in pieces, joined, and as they are written."""
 GENE_BYTES = 20 * 8
 """Of each gene: sums, moments, trend, ranks."""
+ENTRY_BYTES = 56
+"""What the sums of an entry take beside it: value, square, what counts apart, and numbers of genes as wide as an address."""
+MOST_ROWS = 1 << 14
+"""Cells that are counted at once, at most."""
 SAVED_BYTES = 4 * 24
 """Of each cell while it is saved."""
 
@@ -43,7 +48,7 @@ class CellsPlan:
         What was counted, which is there to the end.
     """
 
-    counting: EntrySchedule
+    counting: Schedule
     components: Plan
     scores: RowSchedule
     stepped: Source
@@ -91,8 +96,12 @@ def plan_passes(
             return None
 
     counting = attempt(
-        lambda: schedule_entries(source, budget, kept=kept + saved, partial=24 * n), 0
-    )
+        lambda: schedule_row_runs(
+            source, budget, work=lambda entries, rows: ENTRY_BYTES * entries + 48 * n, shared=kept + saved, partial=24 * n,
+            most_rows=MOST_ROWS, what="counting",
+        ),
+        0,
+    )  # fmt: skip
     components = attempt(
         lambda: plan_components(stepped, options, some, left, checkpoint=checkpoint), kept
     )

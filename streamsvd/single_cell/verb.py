@@ -235,7 +235,7 @@ def plan_cells(
         source=source.name,
         options=options,
         passes=counts + components.passes + 1,
-        pass_bytes=reader.pass_bytes,
+        pass_bytes=counting.pass_bytes,
         workers=counting.workers,
         spans=len(reader.spans),
         projected_bytes=found.projected_bytes,
@@ -246,7 +246,7 @@ def plan_cells(
         ),
         task_bytes=max(counting.task_bytes, components.task_bytes, scores.task_bytes),
         sum_bytes=24 * source.shape[1],
-        total_bytes=counts * reader.pass_bytes + components.bytes_read + scores.pass_bytes,
+        total_bytes=counts * counting.pass_bytes + components.bytes_read + scores.pass_bytes,
     )
 
 
@@ -304,8 +304,9 @@ class CellsJob:
             With the result, which is written.
         """
         schedule = self.plan.counting
+        reader = replace(schedule.reader, checks_entries=False)  # the passes look at each entry
         run = Run(
-            schedule.reader, schedule.workers, "cpu", self.plan.projected_bytes, schedule.task_bytes, self.notify,
+            reader, schedule.workers, "cpu", self.plan.projected_bytes, schedule.task_bytes, self.notify,
             self._saves(), self.options.seed,
         )  # fmt: skip
         with in_run(run, width=self.options.genes):
@@ -394,7 +395,7 @@ class CellsJob:
         source, reader = self.source, self.plan.counting.reader
         run = {
             "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": source_fingerprint(source),
-            **identity(self.options), "spans": len(reader.spans), "height": reader.height,
+            **identity(self.options), "spans": len(reader.spans), "height": reader.layout.unit,
         }  # fmt: skip
         kinds = {kind.__name__: kind for kind in (CountedRows, GeneSums)}
         return Saves.at(self.checkpoint, "cells", run, kinds, self.save_seconds)

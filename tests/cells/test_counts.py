@@ -17,7 +17,6 @@ from scipy import sparse
 import streamsvd
 from streamsvd.single_cell.mathematics import GeneMoments, moments_of, ranks_of
 from streamsvd.single_cell.mathematics.counts import GeneSums, count_entries
-from streamsvd.single_cell.reader import EntryReader
 from tests.cells.counts import annotated, counts
 from tests.matrices import Rows
 
@@ -93,7 +92,7 @@ def bits(found: Any) -> list[bytes]:
 
 def test_threads_and_workers_do_not_change_a_bit(tmp_path) -> None:
     """Of counts as they are stored, in several tasks a pass."""
-    big = counts(9000, 400, seed=4)
+    big = counts(40_000, 400, seed=4)
     place = tmp_path / "cells.zarr"
     group = zarr.create_group(place)
     group.attrs.update(
@@ -101,7 +100,7 @@ def test_threads_and_workers_do_not_change_a_bit(tmp_path) -> None:
     )
     for name in ("data", "indices", "indptr"):
         group.create_array(name, data=getattr(big, name), chunks=(70_001,))
-    assert len(EntryReader(streamsvd.open(place)).spans) > 1
+    assert streamsvd.plan("cells", place, **ASKED).spans > 1
     found = []
     for threads in (1, 2, 5):
         with dask.config.set(num_workers=threads):
@@ -220,6 +219,33 @@ def test_names_say_which_genes_are_mitochondrial() -> None:
     )  # 13 to 19, 100 to 119
 
 
+def test_cells_that_come_later_go_through_the_same() -> None:
+    found = streamsvd.cells(X, **ASKED)
+    np.testing.assert_allclose(
+        found.transform(X[:50]), found.U[:50] * found.s, rtol=1e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_an_object_is_filled_under_the_names_of_scanpy(copy, tmp_path) -> None:
+    pytest.importorskip("anndata")
+    adata = annotated(X)
+    adata.layers["counts"], adata.X = adata.X, np.log1p(adata.X)
+    filled = streamsvd.anndata.cells(adata, 60, 4, layer="counts", key_added="mine", copy=copy)
+    assert (filled is None) != copy
+    target = filled if copy else adata
+    assert target.obsm["mine"].shape == (700, 4)
+    assert target.uns["mine"]["params"]["layer"] == "counts"
+    np.testing.assert_array_equal(target.obs.total_counts, DENSE.sum(axis=1, dtype=float))
+    if copy:
+        assert list(adata.obs) == []
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    of_file = streamsvd.anndata.cells(tmp_path / "cells.h5ad", 60, 4, layer="counts")
+    np.testing.assert_array_equal(of_file.genes.highly_variable, target.var.highly_variable)
+    with pytest.raises(streamsvd.SpecError, match="is no AnnData object"):
+        streamsvd.anndata.cells(X, 60, 4)
+
+
 def test_an_object_of_other_cells_is_refused() -> None:
     pytest.importorskip("anndata")
     adata = annotated(X)
@@ -238,16 +264,6 @@ def test_passes_are_numbered_through_all_parts() -> None:
     started = [(e.number, e.purpose) for e in events if isinstance(e, PassStarted)]
     assert [number for number, _ in started] == [1, 2, 3, 4]
     assert [n for n, _ in started] == [e.number for e in events if isinstance(e, PassDone)]
-
-
-def test_runs_have_as_many_entries_as_fit_and_depend_on_the_matrix_alone() -> None:
-    big = counts(5000, 900, seed=2)
-    reader = EntryReader(streamsvd.open(big))
-    assert reader.most_entries <= 1 << 19
-    assert reader.spans[0][0] == 0
-    assert reader.spans[-1][1] == 5000
-    assert all(a % reader.height == 0 for a, _ in reader.spans)
-    assert reader.cost(reader.spans, None) == reader.pass_bytes == streamsvd.open(big).stored_bytes
 
 
 def test_the_first_of_equal_genes_is_chosen() -> None:

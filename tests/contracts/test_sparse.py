@@ -16,6 +16,7 @@ import streamsvd
 import streamsvd.kernels.nystrom
 import streamsvd.kernels.ridge
 from streamsvd import BudgetError, NonFiniteError, SpecError
+from streamsvd.engine import layout
 from streamsvd.store.sources import border
 from streamsvd.store.sources.sparse import compressed
 from tests.contracts.verbs import MATRIX, M, N, matrix, new_place, target, where
@@ -93,6 +94,17 @@ def assert_same(contract, found, expected, rtol=None):
 def test_sparse_is_dense(contract, form):
     A = spotted()
     assert_same(contract, contract.run(FORMS[form](A)), contract.run(dense(A, form)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@every
+def test_products_of_what_is_stored_are_those_of_dense_rows(contract, form, monkeypatch):
+    """Of a matrix that is taken for one of few entries, by whatever verb multiplies them."""
+    A = spotted()
+    expected = contract.run(dense(A, form))
+    monkeypatch.setattr(layout, "SPARSE_DENSITY", 2.0)
+    monkeypatch.setattr(layout, "SPARSE_DENSITY_DOUBLE", 2.0)
+    assert_same(contract, contract.run(FORMS[form](A)), expected, 10 * contract.rtol)
 
 
 @every

@@ -371,6 +371,18 @@ def test_rows_that_come_again_are_read_once_more(here, small, monkeypatch):
     check_same("B.zarr", A)
 
 
+def test_a_row_that_does_not_fit_goes_through_files(here, small, monkeypatch):
+    monkeypatch.setattr(matrix_market, "PIECE_BYTES", 1 << 10)
+    A = sparse.lil_array((9, 4000))
+    A[4] = 1 + np.arange(4000)
+    A[8, 5] = 3
+    write_market("A.mtx", sparse.csr_array(A))
+    heard = Stop()
+    streamsvd.convert("A.mtx", "B.zarr", callback=heard)
+    assert any("row 4 of" in text and "read once more" in text for text in heard.remarks)
+    check_same("B.zarr", A)
+
+
 HEAD = "%%MatrixMarket matrix coordinate real general\n% of a test\n3 4 3\n"
 
 

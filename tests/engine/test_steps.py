@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zarr
+from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -185,6 +186,10 @@ def test_columns_are_kept_from_what_steps_of_all_columns_leave():
     kept = np.arange(N) % 3 == 0
     view = KeptColumns(found, Columns.of(kept))
     np.testing.assert_array_equal(everything(view), everything(found)[:, kept])
+    assert is_sparse(view)
+    np.testing.assert_array_equal(
+        view.read_sparse(slice(7, 90)).toarray(), everything(found)[7:90, kept]
+    )
     result = streamsvd.pca(found, 3, mask=kept, u=True)
     X = everything(found)[:, kept]
     np.testing.assert_allclose(
@@ -242,6 +247,22 @@ def test_one_pass_counts_all_and_bits_are_the_same_on_any_threads(tmp_path):
         1 / degrees.row_steps[1].vector,
         everything(streamsvd.apply_steps(path, "normalize", like=None)).sum(axis=0),
     )
+
+
+def test_a_cluster_counts_the_same_bits(tmp_path):
+    A = counts(2000, kind="float64")
+    A.data *= np.random.default_rng(1).random(A.nnz) + 0.5
+    path, steps = stored(tmp_path / "A.zarr", A), "normalize,log1p,tfidf"
+    here = streamsvd.apply_steps(path, steps)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster),
+    ):
+        there = streamsvd.apply_steps(path, steps)
+    assert there.row_steps == here.row_steps
+    np.testing.assert_array_equal(there.row_steps[2].vector, here.row_steps[2].vector)
 
 
 @pytest.mark.parametrize("needs", [{"row sums"}, {"documents", "column sums"}])

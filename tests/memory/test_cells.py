@@ -122,5 +122,6 @@ def test_a_plan_grows_by_what_is_counted_of_a_cell_and_no_more():
     ]
     assert all("Gram" not in note for p in plans for note in p.notes)  # it fits
     grown = plans[1].projected_bytes - plans[0].projected_bytes
-    assert grown <= 1.01 * CELL_BYTES * (many - few)
+    waiting = 8 * 32 << 20  # sums of more tasks, a logarithm of their number
+    assert grown <= CELL_BYTES * (many - few) + waiting
     assert plans[0].projected_bytes - CELL_BYTES * few < 1.1 * 2**30

@@ -78,6 +78,11 @@ class PlaceStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
         with in_words("write", self.root / key):
             await obstore.put_async(self.store, key, value.as_buffer_like(), use_multipart=False)
 
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Metadata of a group above an array, unless they are there; nobody else writes below the place."""
+        if not await self.exists(key):
+            await self.set(key, value)
+
     async def exists(self, key: str) -> bool:
         """Whether there is an object."""
         with in_words("read", self.root / key):

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import zarr
 from distributed import Client, LocalCluster
+from scipy import sparse
 
 import streamsvd
 from streamsvd.checks.paths import PathOrUrl, place_of
+from streamsvd.conversion import sparse_planning, sparse_writing
 from streamsvd.report import write_report
 from streamsvd.store.places import location_of
 from tests.object_store.proxy import FlakyProxy
@@ -31,6 +33,7 @@ WRITERS: dict[str, Callable[[Any], Any]] = {
     "reconstruct": lambda out: FOUND.reconstruct(out=out),
     "predict": lambda out: FIT.predict_to(A, out),
     "convert": lambda out: streamsvd.convert(A, out, chunk="16KiB"),
+    "convert sparse": lambda out: streamsvd.convert(sparse.csc_array(A), out, chunk="64KiB"),
 }
 
 
@@ -42,7 +45,7 @@ def objects(place: PathOrUrl) -> dict[str, bytes]:
     return found if b'"streamsvd"' in root else found | {"zarr.json": root}
 
 
-OFTEN = ("svd with U", "shuffle", "predict")
+OFTEN = ("svd with U", "shuffle", "predict", "convert sparse")
 
 
 @pytest.mark.parametrize(
@@ -156,3 +159,31 @@ def test_a_conversion_goes_on_where_it_was_stopped(bucket: str, flaky: FlakyProx
     rows = zarr.open_array(location_of(place_of(url)).store(read_only=True), mode="r")
     np.testing.assert_array_equal(rows[...], A)
     assert location_of(place_of(url).parent).names() == ["C.zarr"]
+
+
+def test_a_sparse_conversion_goes_on_in_the_store(
+    bucket: str, flaky: FlakyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse_writing, "SAVED_ENTRIES", 5000)
+    monkeypatch.setattr(sparse_planning, "MOST_PIECE", 1 << 12)
+    monkeypatch.setattr(sparse_planning, "LEAST_PIECE", 1 << 12)
+    url, B = f"{bucket}/C.zarr", sparse.csr_array(A)
+    flaky.answer(403, verb="PUT", key=r"content/data/c/5")
+    with pytest.raises(streamsvd.StoreError, match=r"cannot write '.*data/c/5'"):
+        streamsvd.convert(B, url, chunk="64KiB")
+    flaky.clear()
+    assert not location_of(place_of(url)).exists()
+    assert streamsvd.convert(B, url, chunk="64KiB").continued_rows > 0
+    streamsvd.convert(B, tmp_path / "C.zarr", chunk="64KiB")
+    assert objects(place_of(url)) == objects(tmp_path / "C.zarr")
+    assert location_of(place_of(url).parent).names() == ["C.zarr"]
+
+
+def test_a_sparse_matrix_in_another_order_that_does_not_fit_is_refused(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse_planning, "LEAST_SORTED", 1)
+    B = sparse.random_array((30_000, 400), density=0.2, format="csc", rng=0)
+    with pytest.raises(streamsvd.SpecError, match="goes by files beside the place"):
+        streamsvd.convert(B, f"{bucket}/C.zarr", memory="120MiB")
+    assert not location_of(place_of(f"{bucket}/C.zarr")).exists()

@@ -14,7 +14,7 @@ from streamsvd.store.sources.sparse.vectors import check_integers, chunk_entries
 
 Offsets = npt.NDArray[np.int64]
 
-KEPT = 1 << 15
+MOST_OFFSETS = 1 << 15
 """Offsets that are kept, at most."""
 
 RUN = 1 << 20
@@ -106,7 +106,7 @@ class _TableBuilder:
     def __init__(self, length: int, name: str, side: str) -> None:
         self.length, self.name, self.side = length, name, side
         self.step = 1
-        while -(-length // self.step) > KEPT:
+        while -(-length // self.step) > MOST_OFFSETS:
             self.step *= 2
         self.at, self.last, self.kept = 0, 0, list[Offsets]()
 

@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 SUFFIXES = (".mtx", ".mtx.gz")
 """Ends of the names of such files."""
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 1 << 20
 """Of text that is parsed at once."""
 _BANNER = "%%matrixmarket"
 _MOST_LINE = 1 << 16

@@ -187,24 +187,26 @@ class RowRange(EntriesView):
     def entries(self) -> int:
         """At most so many entries are stored in these rows."""
         if self.sparse_axis == "columns":
-            return self.stored.entries
-        return self.stored.most_entries(self.shape[0])
+            return self.sparse_whole.entries
+        return self.sparse_whole.most_entries(self.shape[0])
 
     @property
     def stored_bytes(self) -> int:
         """Decoded bytes of what is read in one pass; of CSC, that is the whole."""
-        stored = self.stored
+        stored = self.sparse_whole
         return stored.stored_bytes * self.entries // max(1, stored.entries)
 
     def read_sparse(self, run: slice, /) -> Any:
         """Of CSR, some of the rows; of CSC, columns without the entries of other rows."""
         if self.sparse_axis == "rows":
-            return self.stored.read_sparse(slice(run.start + self.start, run.stop + self.start))
-        return pick_columns(self.stored.read_sparse(run), np.arange(self.start, self.stop))
+            return self.sparse_whole.read_sparse(
+                slice(run.start + self.start, run.stop + self.start)
+            )
+        return pick_columns(self.sparse_whole.read_sparse(run), np.arange(self.start, self.stop))
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
-        copied = 0 if self.sparse_axis == "rows" else picking_bytes(self.stored, entries)
+        copied = 0 if self.sparse_axis == "rows" else picking_bytes(self.sparse_whole, entries)
         return EntriesView.sparse_bytes(self, entries) + copied
 
     def addresses(self) -> list[Any]:

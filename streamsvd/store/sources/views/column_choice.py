@@ -72,23 +72,23 @@ class ChosenColumns(EntriesView):
         AttributeError
             Where the whole is compressed along columns.
         """
-        if self.stored.sparse_axis == "columns":
+        if self.sparse_whole.sparse_axis == "columns":
             raise AttributeError("sparse_axis")
         return "rows"
 
     def most_entries(self, length: int, /) -> int:
         """At most so many entries are stored in any ``length`` consecutive rows."""
-        return min(self.stored.most_entries(length), length * self.shape[1])
+        return min(self.sparse_whole.most_entries(length), length * self.shape[1])
 
     def read_sparse(self, run: slice, /) -> Any:
         """Rows with the columns as they are shown."""
-        found = self.stored.read_sparse(run)[:, self.numbers].tocsr()
+        found = self.sparse_whole.read_sparse(run)[:, self.numbers].tocsr()
         found.sort_indices()
         return canonical(found)
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
-        stored = self.stored
+        stored = self.sparse_whole
         read = max(entries, stored.most_entries(-(-entries // self.shape[1])))
         return stored.sparse_bytes(read) + 2 * picking_bytes(stored, read)
 

@@ -63,11 +63,11 @@ class FilledColumns(EntriesView):
     def stored_bytes(self) -> int:
         """Decoded bytes of what is stored, as it is read: values and indices."""
         wider = self.dtype.itemsize - self.whole.dtype.itemsize
-        return self.stored.stored_bytes + self.stored.entries * wider
+        return self.sparse_whole.stored_bytes + self.sparse_whole.entries * wider
 
     def read_sparse(self, run: slice, /) -> Any:
         """Rows (of CSC: columns) whose stored entries are not NaN; what is not stored is 0 and no gap."""
-        rows = self.stored.read_sparse(run)
+        rows = self.sparse_whole.read_sparse(run)
         holes = np.flatnonzero(np.isnan(rows.data))
         if not holes.size and rows.dtype == self.dtype:
             return rows

@@ -102,13 +102,13 @@ class KeptColumns(EntriesView):
         """
         if self.refuses_values:
             raise AttributeError("sparse_axis")
-        return self.stored.sparse_axis
+        return self.sparse_whole.sparse_axis
 
     def most_entries(self, length: int, /) -> int:
         """At most so many entries are stored in any ``length`` consecutive rows (of CSC: kept columns)."""
         if self.sparse_axis == "rows":
-            return min(self.stored.most_entries(length), length * self.shape[1])
-        return min(self.stored.most_entries(self._span(length)), length * self.shape[0])
+            return min(self.sparse_whole.most_entries(length), length * self.shape[1])
+        return min(self.sparse_whole.most_entries(self._span(length)), length * self.shape[0])
 
     def _span(self, length: int) -> int:
         """Columns of the whole, at most, from the first to the last of so many that are kept one after another."""
@@ -119,25 +119,25 @@ class KeptColumns(EntriesView):
     def read_sparse(self, run: slice, /) -> Any:
         """Of CSR, rows without the entries of other columns; of CSC, the columns that are kept, side by side."""
         if self.sparse_axis == "rows":
-            return pick_columns(self.stored.read_sparse(run), self._indices)
+            return pick_columns(self.sparse_whole.read_sparse(run), self._indices)
         wanted = self._indices[run]
         ends = [0, *(np.flatnonzero(np.diff(wanted) > NEAR) + 1).tolist(), wanted.size]
         parts = []
         for a, b in pairwise(ends):
             first, last = int(wanted[a]), int(wanted[b - 1]) + 1
-            part = self.stored.read_sparse(slice(first, last))
+            part = self.sparse_whole.read_sparse(slice(first, last))
             parts.append(part if last - first == b - a else pick_rows(part, wanted[a:b] - first))
         return stack_rows(parts, self.dtype, self.shape[0])
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back: more are read than are kept."""
-        most = self.stored.most_entries
+        most = self.sparse_whole.most_entries
         if self.sparse_axis == "rows":
             read = max(entries, most(-(-entries // self.shape[1])))
         else:
             read = max(entries, most(self._span(max(1, -(-entries // self.shape[0])))))
-        read = min(read, self.stored.entries)
-        return self.stored.sparse_bytes(read) + picking_bytes(self.stored, read)
+        read = min(read, self.sparse_whole.entries)
+        return self.sparse_whole.sparse_bytes(read) + picking_bytes(self.sparse_whole, read)
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)

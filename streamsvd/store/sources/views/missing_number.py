@@ -60,11 +60,11 @@ class MissingNumber(EntriesView):
     def stored_bytes(self) -> int:
         """Decoded bytes of what is stored, as it is read: values and indices."""
         wider = self.dtype.itemsize - self.whole.dtype.itemsize
-        return self.stored.stored_bytes + self.stored.entries * wider
+        return self.sparse_whole.stored_bytes + self.sparse_whole.entries * wider
 
     def read_sparse(self, run: slice, /) -> Any:
         """Rows (of CSC: columns) whose stored entries are NaN where they equal the number."""
-        rows = self.stored.read_sparse(run)
+        rows = self.sparse_whole.read_sparse(run)
         values = np.empty(rows.data.shape, self.dtype)
         self.packing.unpack(rows.data, values)
         return with_values(rows, values)

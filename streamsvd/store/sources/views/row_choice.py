@@ -81,12 +81,12 @@ class ChosenRows(EntriesView):
     @property
     def stored_bytes(self) -> int:
         """Decoded bytes of what one pass reads, at most."""
-        stored = self.stored
+        stored = self.sparse_whole
         return stored.stored_bytes * self.entries // max(1, stored.entries)
 
     def most_entries(self, length: int, /) -> int:
         """At most so many entries are stored in any ``length`` consecutive rows (of CSC: columns)."""
-        most, rows = self.stored.most_entries, self.shape[0]
+        most, rows = self.sparse_whole.most_entries, self.shape[0]
         if self.sparse_axis == "columns":
             repeated = 1 if _ascend(self.numbers) else rows
             return min(repeated * most(length), length * rows)
@@ -99,12 +99,12 @@ class ChosenRows(EntriesView):
         """Of CSR, these rows; of CSC, columns with the entries of these rows."""
         if self.sparse_axis == "columns":
             numbers = np.asarray(self.numbers, np.intp)
-            found = self.stored.read_sparse(run)[:, numbers].tocsr()
+            found = self.sparse_whole.read_sparse(run)[:, numbers].tocsr()
             found.sort_indices()
             return canonical(found)
         wanted = self.numbers[run]
         if isinstance(wanted, range) and wanted.step == 1:
-            return self.stored.read_sparse(slice(wanted.start, wanted.stop))
+            return self.sparse_whole.read_sparse(slice(wanted.start, wanted.stop))
         numbers = np.asarray(wanted, np.intp)
         return stack_rows(list(self._row_parts(numbers)), self.dtype, self.shape[1])
 
@@ -114,21 +114,21 @@ class ChosenRows(EntriesView):
             return
         low, high = int(numbers.min()), int(numbers.max()) + 1
         if high - low <= SPARE * numbers.size:
-            yield pick_rows(self.stored.read_sparse(slice(low, high)), numbers - low)
+            yield pick_rows(self.sparse_whole.read_sparse(slice(low, high)), numbers - low)
             return
         ends = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), numbers.size]
         for a, b in pairwise(ends):
-            yield self.stored.read_sparse(slice(int(numbers[a]), int(numbers[b - 1]) + 1))
+            yield self.sparse_whole.read_sparse(slice(int(numbers[a]), int(numbers[b - 1]) + 1))
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back: more may be read than are shown."""
-        stored, most = self.stored, self.stored.most_entries
+        stored, most = self.sparse_whole, self.sparse_whole.most_entries
         if self.sparse_axis == "rows":
             rows = SPARE * -(-entries // max(1, most(1)))
         else:
             rows = -(-entries // self.shape[0])
         read = min(stored.entries, max(entries, most(rows)))
-        picked = picking_bytes(stored, max(read, entries))
+        picked = picking_bytes(stored, max(read, entries)) + 2 * 8 * self.shape[0]
         return stored.sparse_bytes(read) + picked + entries * entry_bytes(stored)
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:

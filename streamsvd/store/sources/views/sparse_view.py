@@ -23,36 +23,36 @@ class EntriesView(SourceView):
     """
 
     @property
-    def stored(self) -> SparseSource:
+    def sparse_whole(self) -> SparseSource:
         """The whole, which is sparse where this is asked."""
         return cast(SparseSource, self.whole)
 
     @property
     def entries(self) -> int:
         """As of `streamsvd.protocols.SparseSource`."""
-        return self.stored.entries
+        return self.sparse_whole.entries
 
     @property
     def sparse_axis(self) -> Literal["rows", "columns"]:
         """As of `streamsvd.protocols.SparseSource`."""
-        return self.stored.sparse_axis
+        return self.sparse_whole.sparse_axis
 
     @property
     def stored_bytes(self) -> int:
         """As of `streamsvd.protocols.SparseSource`."""
-        return self.stored.stored_bytes
+        return self.sparse_whole.stored_bytes
 
     def most_entries(self, length: int, /) -> int:
         """As of `streamsvd.protocols.SparseSource`."""
-        return self.stored.most_entries(length)
+        return self.sparse_whole.most_entries(length)
 
     def read_sparse(self, run: slice, /) -> Any:
         """As of `streamsvd.protocols.SparseSource`."""
-        return self.stored.read_sparse(run)
+        return self.sparse_whole.read_sparse(run)
 
     def sparse_bytes(self, entries: int) -> int:
         """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
-        return self.stored.sparse_bytes(entries)
+        return self.sparse_whole.sparse_bytes(entries)
 
 
 def entry_bytes(source: SparseSource) -> int:
@@ -63,7 +63,8 @@ def entry_bytes(source: SparseSource) -> int:
 def picking_bytes(source: SparseSource, entries: int) -> int:
     """Bytes that `pick_columns` takes for so many entries: copies of what is kept, places, and a table of these."""
     index = np.dtype(np.int64).itemsize
-    return 2 * entries * (entry_bytes(source) + index) + 2 * index * max(source.shape)
+    width = source.shape[1 if source.sparse_axis == "rows" else 0]
+    return 2 * entries * (entry_bytes(source) + index) + 2 * index * width
 
 
 def canonical(rows: Any) -> Any:

@@ -302,7 +302,7 @@ def open_stack(source: Any, request: OpenRequest) -> StackedRows:
         name,
         seen.layout,
         stamps,
-        seen.stored,
+        seen.entries,
     )
 
 
@@ -366,7 +366,7 @@ class _Common:
             self._stored = None
 
     @property
-    def stored(self) -> StackedEntries | None:
+    def entries(self) -> StackedEntries | None:
         """What is known of stored entries; None where a part is not sparse along rows."""
         return None if self._stored is None else self._stored.totals
 
