@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +26,8 @@ from streamsvd.engine.events import SourceRemarked, SpanDone
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.tables import matrix_market
 from streamsvd.store.writing import resumable
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -282,6 +286,77 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(here, small, monkeypat
     assert (made.continued_rows > 0) == (part > (0.1 if made.info.passes == 1 else 0.9))
     assert contents("B.zarr") == contents("whole.zarr")
     assert not list(here.glob("*.unfinished"))
+
+
+KILL = """
+import os, signal, sys
+import streamsvd
+from streamsvd.conversion import entry_streams, sparse_planning, sparse_writing
+from streamsvd.store.writing import entry_buckets, sparse_groups
+for module in (entry_streams, sparse_planning):
+    module.LEAST_PIECE = module.MOST_PIECE = 1 << 12
+sparse_planning.LEAST_SORTED, sparse_writing.SAVED_ENTRIES = 1 << 12, 1 << 14
+kind, count, memory = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+of, name = {
+    "scatter": (entry_buckets.EntryBuckets, "_append"), "sort": (sparse_groups.SparseGroupWriter, "append"),
+    "save": (sparse_writing.SparseConversion, "_save"), "publish": (entry_buckets.EntryBuckets, "remove"),
+}[kind]
+do = getattr(of, name)
+def killed(self, *given):
+    global count
+    count -= 1
+    if count < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return do(self, *given)
+setattr(of, name, killed)
+streamsvd.convert("A.zarr", "B.zarr", memory=memory, chunk=1 << 18)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [
+        ("scatter", 3000),
+        pytest.param("sort", 2, marks=pytest.mark.slow),
+        pytest.param("save", 7, marks=pytest.mark.slow),
+        pytest.param("publish", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_run_goes_on_to_the_same_bytes(here, monkeypatch, kind, count):
+    rng = np.random.default_rng(0)
+    A = sparse.random_array((20_000, 3000), density=0.02, format="csr", rng=rng)
+    group = zarr.create_group(
+        "A.zarr", attributes={"encoding-type": "csc_matrix", "shape": list(A.shape)}
+    )
+    for name, values in zip(("data", "indices", "indptr"), _parts(A.tocsc()), strict=True):
+        group.create_array(name, data=values, chunks=(1 << 14,))
+    for module in (entry_streams, sparse_planning):
+        monkeypatch.setattr(module, "LEAST_PIECE", 1 << 12)
+    monkeypatch.setattr(sparse_planning, "MOST_PIECE", 1 << 12)
+    monkeypatch.setattr(sparse_planning, "LEAST_SORTED", 1 << 12)
+    with pytest.raises(streamsvd.BudgetError) as caught:
+        streamsvd.plan("convert", "A.zarr", memory=1, chunk=1 << 18)
+    memory = caught.value.needs
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, kind, str(count), str(memory)], cwd=here, env={"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+    assert done.returncode == -9, done.stderr
+    assert not Path("B.zarr").exists()
+    heard = Stop()
+    made = streamsvd.convert(
+        "A.zarr", "B.zarr", memory=memory + (1 << 20), chunk=1 << 18, callback=heard
+    )
+    assert any("it goes on" in text for text in heard.remarks)
+    assert (made.continued_rows > 0) == (kind in ("sort", "publish"))
+    check_same("B.zarr", A)
+    streamsvd.convert(A, "C.zarr", chunk=1 << 18)
+    assert contents("B.zarr") == contents("C.zarr")
+    assert not list(here.glob("*.unfinished"))
+
+
+def _parts(A):
+    return A.data, A.indices, A.indptr
 
 
 def test_a_run_begins_anew_where_something_may_be_lost(here, small, monkeypatch):
