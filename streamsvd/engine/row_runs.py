@@ -9,7 +9,6 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, cast
 
-import numpy as np
 from scipy import sparse
 
 from streamsvd.engine.concurrency import concurrency
@@ -102,4 +101,4 @@ def has_compressed_rows(source: Source) -> bool:
 
 def as_compressed_rows(rows: Any) -> Any:
     """Rows of a block on the host as a ``csr_array``, without their zeros."""
-    return rows if sparse.issparse(rows) else sparse.csr_array(np.asarray(rows))
+    return rows if sparse.issparse(rows) else sparse.csr_array(rows)
