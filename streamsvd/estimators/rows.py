@@ -62,11 +62,15 @@ class RowChecks:
 
     def _check_sparse_rows(self, X: Any, reset: bool) -> Any:
         """Sparse rows as a ``csr_array`` in canonical form; nothing is written into what was given."""
-        rows = sparse.csr_array(
-            validate_data(
-                self, X, accept_sparse="csr", dtype=FLOATS, reset=reset, ensure_all_finite=False
-            )
+        stored = validate_data(
+            self,
+            masked_to_nan(X),
+            accept_sparse="csr",
+            dtype=FLOATS,
+            reset=reset,
+            ensure_all_finite=False,
         )
+        rows = sparse.csr_array(stored)
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()
