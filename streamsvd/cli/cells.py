@@ -63,7 +63,7 @@ def command(
     with use_scheduler(scheduler, workers):
         A = open_source(source, layer_variable(variable, layer), rows, missing)
         plan = plan_cells(A, **given, out=out)
-        with watching(plan.bytes_read or 0, quiet=quiet) as watch:
+        with watching(plan.bytes_read or 0, quiet=quiet, passes=int(plan.passes or 0)) as watch:
             try:
                 found = cells(
                     fit_source(A, given["memory"], watch), **given, out=out, overwrite=overwrite,

@@ -46,6 +46,8 @@ class Tally:
         Where a result was written, once one was.
     n_written
         Results, or versions of a model, that were written.
+    expected_passes
+        How many there will be, where that is known; else it is guessed from their bytes.
     """
 
     expected_bytes: int
@@ -59,6 +61,7 @@ class Tally:
     n_written: int = 0
     began: float = field(default_factory=time.monotonic)
     pass_began: float = field(default_factory=time.monotonic)
+    expected_passes: int | None = None
 
     def take(self, event: Event) -> None:
         """Absorb an event."""
@@ -82,6 +85,8 @@ class Tally:
     @property
     def passes(self) -> int:
         """Whole passes expected, this one at least; the sample is the fraction left out."""
+        if self.expected_passes is not None:
+            return max(self.number, self.expected_passes)
         left = self.expected_bytes - self.earlier_bytes - self.pass_bytes
         return self.number + max(0, left // max(self.pass_bytes, 1))
 
@@ -266,10 +271,24 @@ class Bars(AbstractContextManager["Bars"]):
 Watch = Lines | Silence | Bars
 
 
-def watching(expected_bytes: int, *, quiet: bool) -> Watch:
-    """What will show the events of a run: nothing, bars on a terminal, or lines."""
+def watching(expected_bytes: int, *, quiet: bool, passes: int | None = None) -> Watch:
+    """What will show the events of a run: nothing, bars on a terminal, or lines.
+
+    Parameters
+    ----------
+    expected_bytes
+        Decoded bytes of all passes.
+    quiet
+        Whether nothing is shown.
+    passes
+        How many there will be, where they are of unequal size; else that is guessed from their bytes.
+    """
+    watch: Watch
     if quiet:
-        return Silence(expected_bytes)
-    if sys.stderr.isatty() and find_spec("rich") is not None:
-        return Bars(expected_bytes)
-    return Lines(expected_bytes)
+        watch = Silence(expected_bytes)
+    elif sys.stderr.isatty() and find_spec("rich") is not None:
+        watch = Bars(expected_bytes)
+    else:
+        watch = Lines(expected_bytes)
+    watch.tally.expected_passes = passes
+    return watch
