@@ -107,7 +107,8 @@ def show(source: str, found: CellsResult, budget: int, out: Path | None, *, as_j
         [float(each) for each in np.quantile(values, (0.0, 0.5, 1.0))]
         for values in (cells.total_counts, cells.n_genes_by_counts)
     )
-    share = float(np.median(cells.pct_counts_mt))
+    shares = cells.pct_counts_mt[cells.total_counts > 0]
+    share = float(np.median(shares)) if shares.size else 0.0
     if as_json:
         show_json(
             "cells",

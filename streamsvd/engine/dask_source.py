@@ -244,6 +244,11 @@ def _with_dense_chunks(array: Any) -> Any:
             f"the chunks of the dask array are sparse ({kind}), which is not read yet. Make each one of scipy.sparse, or dense: "
             "x.map_blocks(lambda block: block.todense(), dtype=x.dtype, meta=numpy.empty((0, 0), x.dtype))."
         )
+    if getattr(meta, "format", "") not in ("csr", "csc"):
+        raise SpecError(
+            f"the chunks of the dask array are sparse ({kind}), of which dask takes no rows. Make each CSR: "
+            "x.map_blocks(lambda block: block.tocsr())."
+        )
     if len(array.chunks[1]) > 1:
         raise SpecError(
             f"the chunks of the dask array are sparse ({kind}) and cut along columns: rows of such a matrix are read whole. Make chunks "

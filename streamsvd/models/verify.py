@@ -116,7 +116,7 @@ def verify(
     Parameters
     ----------
     path
-        Folder that `svd` wrote, or a model.
+        Folder that `svd`, `pca` or `cells` wrote, or a model.
     A
         The matrix, or anything `streamsvd.open` takes.
     memory
@@ -277,7 +277,7 @@ def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any
         options = {"center": spec.center, "scale": False, "column_weights": factors}
         return result, options | {"columns": model.columns}
     place = place_of(path)
-    result = read_result(place, "svd", "pca")
+    result = read_result(place, "svd", "pca", "cells")
     weights = {"row_weights": None, "column_weights": None}
     return result, weights | result.preparation | {"columns": kept_columns(result)}
 

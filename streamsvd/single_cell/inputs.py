@@ -15,6 +15,8 @@ from streamsvd.single_cell.options import CellsOptions
 from streamsvd.store.sources.labels import source_labels
 
 LAYERS = "layers/"
+FEATURE_KIND = "feature_type"
+"""What 10x Genomics calls the coordinate that tells genes from antibodies and guides."""
 
 
 def take_counts(A: Any, layer: str | None, options: CellsOptions) -> Source:
@@ -32,8 +34,10 @@ def take_counts(A: Any, layer: str | None, options: CellsOptions) -> Source:
     stored: Any = source
     if is_sparse(source) and stored.sparse_axis == "columns":
         raise SpecError(
-            f"{source.name} is stored by genes (csc), and cells reads whole cells. Write it by cells first: adata.X = adata.X.tocsr()."
+            f"{source.name} is stored by genes (csc), and cells reads whole cells. Write it by cells first: streamsvd convert; or, where it "
+            "fits in memory, adata.X = adata.X.tocsr()."
         )
+    _check_features(source)
     if source.dtype.kind == "c":
         raise SpecError(f"{source.name} is complex: counts are real numbers.")
     if options.genes > n:
@@ -45,6 +49,24 @@ def take_counts(A: Any, layer: str | None, options: CellsOptions) -> Source:
             f"rank={options.rank} is more than the {m:,} cells of {source.name} have components. Pass rank <= {m}."
         )
     return source
+
+
+def _check_features(source: Source) -> None:
+    """Refuse features of several kinds, of which genes alone are counted.
+
+    Raises
+    ------
+    SpecError
+        It names the kinds.
+    """
+    kinds = [c for c in source_labels(source).coordinates if c.name == FEATURE_KIND]
+    values: Any = kinds[0].values if kinds else ()
+    found = sorted({str(values[i]) for i in range(len(values))})
+    if len(found) > 1:
+        raise SpecError(
+            f"{source.name} has features of several kinds ({', '.join(found)}), and cells counts genes. Pass an AnnData of the genes alone: "
+            "scanpy.read_10x_h5 leaves the others out."
+        )
 
 
 def gene_names(source: Source) -> npt.NDArray[np.object_] | None:

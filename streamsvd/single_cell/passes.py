@@ -11,8 +11,8 @@ import numpy.typing as npt
 from streamsvd.engine.device import Device
 from streamsvd.engine.passes import Block
 from streamsvd.engine.row_runs import as_compressed_rows
-from streamsvd.errors import SpecError
-from streamsvd.numerics.blocks import BadEntry
+from streamsvd.errors import NonFiniteError, SpecError
+from streamsvd.protocols import Source
 from streamsvd.single_cell.mathematics import (
     CellSums,
     GeneSums,
@@ -71,8 +71,8 @@ class CellCountPass:
         Whether an entry that is no integer is an error.
     target
         What the counts of a cell sum to, where sums of normalised counts are wanted too; None for not.
-    name
-        Of the matrix.
+    source
+        The matrix, for messages.
 
     Notes
     -----
@@ -82,7 +82,7 @@ class CellCountPass:
     named: npt.NDArray[np.bool_]
     integers: bool
     target: float | None
-    name: str
+    source: Source
 
     def init(self, device: Device) -> CellCountState:
         """No cells."""
@@ -136,22 +136,25 @@ class CellCountPass:
         ------
         SpecError
             If an entry is negative or, of integers, a fraction; it names row and column.
-        BadEntry
+        NonFiniteError
             If one is not finite.
         """
         values = rows.data
         if values.dtype.kind in "bu" or values.size == 0:
             return
         if values.dtype.kind == "c":
-            raise SpecError(f"{self.name} is complex: counts are real numbers.")
+            raise SpecError(f"{self.source.name} is complex: counts are real numbers.")
         least, total = values.min(), values.sum(dtype=np.float64)
         if not np.isfinite(total):
             at = int(np.argmax(~np.isfinite(values)))
-            raise BadEntry("NaN" if np.isnan(values[at]) else "Inf", *_place(first, rows, at))
+            place = _place(first, rows, at)
+            value = "NaN" if np.isnan(values[at]) else "Inf"
+            remedy = "Counts are numbers: mend it, or leave out the cell."
+            raise NonFiniteError(value, *place, self.source.locate(*place), remedy)
         if least < 0:
             row, column = _place(first, rows, int(np.argmax(values < 0)))
             raise SpecError(
-                f"{self.name} has {values[values < 0][0]:g} at row {row}, column {column}: counts are not negative. Pass the raw counts, "
+                f"{self.source.name} has {values[values < 0][0]:g} at row {row}, column {column}: counts are not negative. Pass the raw counts, "
                 'such as layer="counts".'
             )
         if self.integers and values.dtype.kind == "f":
@@ -160,7 +163,7 @@ class CellCountPass:
                 at = int(np.argmax(broken))
                 row, column = _place(first, rows, at)
                 raise SpecError(
-                    f'{self.name} has {values[at]:g} at row {row}, column {column}: flavor="seurat_v3" takes counts, not fractions. Pass '
+                    f'{self.source.name} has {values[at]:g} at row {row}, column {column}: flavor="seurat_v3" takes counts, not fractions. Pass '
                     'the raw counts, such as layer="counts" or variable="raw/X", or flavor="seurat".'
                 )
 

@@ -71,8 +71,8 @@ class CellTable:
 
     @property
     def pct_counts_mt(self) -> Real:
-        """Their share in percent; 0 of a cell without counts."""
-        share = np.zeros_like(self.total_counts)
+        """Their share in percent; NaN of a cell without counts, as of scanpy."""
+        share = np.full_like(self.total_counts, np.nan)
         np.divide(self.total_counts_mt, self.total_counts, out=share, where=self.total_counts > 0)
         return np.asarray(100.0 * share)
 

@@ -342,7 +342,7 @@ class CellsJob:
     def _count_pass(self, mt: Any) -> CellCountPass:
         integers = self.options.flavor == "seurat_v3"
         target = None if integers else float(self.options.target)
-        return CellCountPass(mt, integers, target, self.source.name)
+        return CellCountPass(mt, integers, target, self.source)
 
     def _genes(self, run: Run, counted: CountedRows, mt: Any) -> GeneTable:
         """The genes, and which are kept; under ``"seurat_v3"`` after one more pass."""

@@ -137,7 +137,8 @@ def test_cells_without_counts_and_genes_without_cells_are_zeros() -> None:
     empty[:, 7] = 0
     found = streamsvd.cells(sparse.csr_array(empty), **ASKED)
     assert (found.cells.total_counts[[0, 13]] == 0).all()
-    assert (found.cells.pct_counts_mt == 0).all()
+    assert np.isnan(found.cells.pct_counts_mt[[0, 13]]).all()
+    assert (np.delete(found.cells.pct_counts_mt, [0, 13]) == 0).all()
     assert not found.genes.highly_variable[7]
     assert found.genes.variances_norm[7] == 0
     assert np.isfinite(found.U).all()
@@ -154,7 +155,7 @@ def changed(row: int, column: int, value: float) -> Any:
     [
         (0.5, streamsvd.SpecError, r'0\.5 at row 611, column 17: flavor="seurat_v3" takes counts, not'),
         (-2.0, streamsvd.SpecError, r"-2 at row 611, column 17: counts are not negative"),
-        (np.nan, streamsvd.NonFiniteError, r"NaN at row 611, column 17"),
+        (np.nan, streamsvd.NonFiniteError, r"NaN at row 611, column 17.*leave out the cell"),
         (np.inf, streamsvd.NonFiniteError, r"Inf at row 611, column 17"),
     ],
 )  # fmt: skip
@@ -188,7 +189,9 @@ def test_options_that_cannot_be_meant_say_why(options, words) -> None:
 
 
 def test_counts_that_are_stored_by_genes_are_refused() -> None:
-    with pytest.raises(streamsvd.SpecError, match=r"stored by genes \(csc\).*tocsr\(\)"):
+    with pytest.raises(
+        streamsvd.SpecError, match=r"stored by genes \(csc\).*streamsvd convert.*tocsr\(\)"
+    ):
         streamsvd.cells(sparse.csc_array(X), **ASKED)
 
 
@@ -204,6 +207,45 @@ def test_the_library_that_is_absent_is_named_with_its_line(monkeypatch) -> None:
     ):
         streamsvd.cells(X, **ASKED)
     assert streamsvd.cells(X, **ASKED, flavor="seurat").rank == 4
+
+
+@pytest.mark.parametrize("span", [0.001, 0.04])
+def test_a_local_fit_of_hardly_any_genes_is_refused_before_it_is_made(span) -> None:
+    with pytest.raises(
+        streamsvd.SpecError, match=rf"span={span} takes in .* and needs 6. Pass span= of at least"
+    ):
+        streamsvd.cells(X, **ASKED, span=span)
+
+
+def test_features_of_several_kinds_are_refused(tmp_path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path, n = tmp_path / "a.h5", X.shape[1]
+    columns = sparse.csc_array(X.T)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group["shape"] = np.array(columns.shape)
+        for name in ("data", "indices", "indptr"):
+            group[name] = getattr(columns, name)
+        group["barcodes"] = np.array([f"C{i}" for i in range(X.shape[0])], "S8")
+        features = group.create_group("features")
+        features["id"] = features["name"] = np.array([f"G{j}" for j in range(n)], "S8")
+        features["genome"] = np.array(["hg"] * n, "S8")
+        kinds = ["Gene Expression"] * (n - 3) + ["Antibody Capture"] * 3
+        features["feature_type"] = np.array(kinds, "S20")
+    words = r"several kinds \(Antibody Capture, Gene Expression\).*read_10x_h5"
+    with pytest.raises(streamsvd.SpecError, match=words):
+        streamsvd.cells(path, **ASKED)
+    with h5py.File(path, "r+") as file:
+        file["matrix/features/feature_type"][:] = b"Gene Expression"
+    assert streamsvd.cells(path, **ASKED).rank == 4
+
+
+def test_a_result_is_held_against_its_counts_again(tmp_path) -> None:
+    streamsvd.cells(X, **ASKED, out=tmp_path / "cells")
+    assert streamsvd.verify(tmp_path / "cells", X).agrees
+    other = X.toarray() if sparse.issparse(X) else np.array(X)
+    other[:, streamsvd.load(tmp_path / "cells").genes.highly_variable] //= 2
+    assert streamsvd.verify(tmp_path / "cells", sparse.csr_array(other)).findings != ()
 
 
 def test_names_say_which_genes_are_mitochondrial() -> None:

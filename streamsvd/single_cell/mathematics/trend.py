@@ -18,6 +18,10 @@ LEAST_GENES = 8
 """Genes that vary, fewer than which have no trend."""
 
 
+LEAST_POINTS = 6
+"""Genes that a local fit takes in: a parabola has three numbers, and the library fails where there are hardly more points."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VarianceTrend:
     """What the trend expects.
@@ -58,6 +62,11 @@ def trend_of(moments: GeneMoments, span: float, loess: Any) -> VarianceTrend:
             f"{count} genes vary, of which there is no trend of variances. Pass counts of at least {LEAST_GENES} genes that vary, "
             'or flavor="seurat".'
         )
+    if span * count < LEAST_POINTS:
+        raise SpecError(
+            f"a local fit of span={span} takes in {span * count:.3g} of the {count:,} genes that vary, and needs {LEAST_POINTS}. Pass span= of "
+            f'at least {LEAST_POINTS / count:.3g}, or flavor="seurat".'
+        )
     x, y = np.log10(moments.mean[varies]), np.log10(moments.variance[varies])
     fitted = np.zeros(varies.size)
     try:
@@ -65,8 +74,10 @@ def trend_of(moments: GeneMoments, span: float, loess: Any) -> VarianceTrend:
         model.fit()
         fitted[varies] = model.outputs.fitted_values
     except ValueError as error:
+        said = error.args[0] if error.args else ""
+        words = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         raise SpecError(
-            f"the trend of the variances of {count:,} genes has no fit with span={span}: {str(error).strip()}. Pass a larger "
+            f"the trend of the variances of {count:,} genes has no fit with span={span} ({words.strip()}). Pass a larger "
             'span=, such as 0.5, or flavor="seurat".'
         ) from error
     deviation = np.sqrt(10.0**fitted)

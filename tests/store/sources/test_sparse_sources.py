@@ -115,6 +115,31 @@ def test_other_forms_of_scipy_are_turned_into_rows_once(form):
     assert_source(open_source(twice), np.array([[0, 3.0, 0], [4, 0, 0]]))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_matrix_in_memory_is_never_written_into(form):
+    """Entries of one place are added in a copy, each time that they are read."""
+    whole = counts().tocoo()
+    rows, columns = (np.tile(each, 2) for each in (whole.row, whole.col))
+    twice = sparse.coo_array((np.tile(whole.data, 2), (rows, columns)), whole.shape)
+    lines, places = (rows, columns) if form == "csr" else (columns, rows)
+    order = np.argsort(lines, kind="stable")
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(lines, minlength=max(whole.shape)))])
+    length = whole.shape[0 if form == "csr" else 1]
+    made = getattr(sparse, f"{form}_array")(
+        (twice.data[order], places[order], offsets[: length + 1]), shape=whole.shape
+    )
+    before = made.data.copy(), made.indices.copy()
+    made.data.flags.writeable = made.indices.flags.writeable = False
+    expected = 2.0 * counts().toarray()
+    found = open_source(made)
+    assert_source(found, expected.astype(made.dtype))
+    for _ in range(2):
+        values = streamsvd.svd(made, 3, route="gram").s
+        np.testing.assert_allclose(values, np.linalg.svd(expected, compute_uv=False)[:3], rtol=1e-6)
+    np.testing.assert_array_equal(made.data, before[0])
+    np.testing.assert_array_equal(made.indices, before[1])
+
+
 def test_truth_values_of_scipy_are_counts_and_damage_is_seen():
     made = counts().astype(bool)
     assert_source(open_source(made), (counts().toarray() > 0).astype("u1"))

@@ -216,6 +216,7 @@ def compressed_rows(
         (values, indices, offsets.astype(kind)), shape=(offsets.size - 1, width)
     )
     if not _ascends(indices, offsets):
+        rows = rows.copy()  # what is in memory is somebody's
         rows.sum_duplicates()  # which sorts
     rows.has_sorted_indices = rows.has_canonical_format = True
     return rows
