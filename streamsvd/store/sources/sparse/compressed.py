@@ -7,6 +7,7 @@ reads theirs. Whole chunks are decoded once: the last of a run is kept for the r
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,8 +40,81 @@ SCATTERED_ENTRIES = 1 << 16
 """Entries that are put into their places at once, where these do not lie in one run."""
 
 
+class CompressedMatrix(ABC):
+    """What matrices have in common that are compressed along one axis, wherever their three arrays are.
+
+    Attributes
+    ----------
+    values, indices
+        The stored entries, and their columns (of CSC: rows): arrays, or addresses of them.
+    table
+        Some of the offsets.
+    shape
+        Rows and columns.
+    sparse_axis
+        ``"rows"`` of CSR, ``"columns"`` of CSC.
+    """
+
+    values: Any
+    indices: Any
+    table: OffsetTable
+    shape: tuple[int, int]
+    sparse_axis: Literal["rows", "columns"]
+    name: str
+
+    has_no_chunks = True
+    """Whether its chunks are only a way to read it."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        found: np.dtype[Any] = self.values.dtype
+        return found
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return compressed_chunks(self.shape, self.dtype.itemsize, self.sparse_axis)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def entries(self) -> int:
+        return self.table.entries
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.entries * (self.dtype.itemsize + int(self.indices.dtype.itemsize))
+
+    def most_entries(self, length: int, /) -> int:
+        return self.table.most_entries(length)
+
+    @abstractmethod
+    def sparse_bytes(self, entries: int, /) -> int:
+        """Bytes that `read_sparse` takes for a run of so many entries, with what it hands back."""
+        ...
+
+    @abstractmethod
+    def read_sparse(self, run: slice, /) -> Any:
+        """Rows (of CSC: columns) as a ``csr_array``."""
+        ...
+
+    @property
+    @abstractmethod
+    def read_bytes(self) -> int: ...
+
+    @abstractmethod
+    def locate(self, row: int, column: int, /) -> str:
+        """Where an entry is stored."""
+        ...
+
+    def read(self, rows: slice, columns: slice, out: Array, /) -> None:
+        rows, columns = check_rectangle(self, rows, columns, out)
+        fill_rectangle(self, rows, columns, out)
+
+
 @dataclass(frozen=True, eq=False)
-class CompressedSource:
+class CompressedSource(CompressedMatrix):
     """A matrix in three stored arrays.
 
     Attributes
@@ -68,29 +142,6 @@ class CompressedSource:
     name: str
     _kept: KeptChunks = field(default_factory=KeptChunks, repr=False)
 
-    has_no_chunks = True
-    """Whether its chunks are only a way to read it."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.values.dtype
-
-    @property
-    def chunks(self) -> tuple[int, int]:
-        return compressed_chunks(self.shape, self.dtype.itemsize, self.sparse_axis)
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def entries(self) -> int:
-        return self.table.entries
-
-    @property
-    def stored_bytes(self) -> int:
-        return self.entries * (self.dtype.itemsize + self.indices.dtype.itemsize)
-
     @property
     def read_bytes(self) -> int:
         """Of `read`: a piece as it is stored, put in order, and what is scattered of it; its offsets; one chunk of each array that is kept."""
@@ -107,9 +158,6 @@ class CompressedSource:
         # what lies whole in memory, all at once
         reading += sum(getattr(part, "loaded_bytes", 0) for part in parts)
         return 2 * entries * item + kept + reading
-
-    def most_entries(self, length: int, /) -> int:
-        return self.table.most_entries(length)
 
     def read_sparse(self, run: slice, /) -> Any:
         width = self._extents[1]
@@ -146,10 +194,6 @@ class CompressedSource:
     def _extents(self) -> tuple[int, int]:
         m, n = self.shape
         return (m, n) if self.sparse_axis == "rows" else (n, m)
-
-    def read(self, rows: slice, columns: slice, out: Array, /) -> None:
-        rows, columns = check_rectangle(self, rows, columns, out)
-        fill_rectangle(self, rows, columns, out)
 
     def locate(self, row: int, column: int, /) -> str:
         """Of an entry that is not stored, where those of its row (of CSC: column) begin."""

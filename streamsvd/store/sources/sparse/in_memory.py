@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError
-from streamsvd.store.sources.border import check_dtype, check_rectangle
+from streamsvd.store.sources.border import check_dtype
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.sparse.compressed import (
-    compressed_chunks,
+    CompressedMatrix,
     compressed_rows,
-    fill_rectangle,
     piece_entries,
     scattered_bytes,
 )
@@ -27,7 +25,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class ScipySource:
+class ScipySource(CompressedMatrix):
     """A matrix of scipy that is compressed along rows or columns; holds a reference, never a copy.
 
     Attributes
@@ -48,29 +46,6 @@ class ScipySource:
     sparse_axis: Literal["rows", "columns"]
     name: str
 
-    has_no_chunks = True
-    """Whether its chunks are only a way to read it."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.values.dtype
-
-    @property
-    def chunks(self) -> tuple[int, int]:
-        return compressed_chunks(self.shape, self.dtype.itemsize, self.sparse_axis)
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def entries(self) -> int:
-        return self.table.entries
-
-    @property
-    def stored_bytes(self) -> int:
-        return self.entries * (self.dtype.itemsize + self.indices.dtype.itemsize)
-
     @property
     def read_bytes(self) -> int:
         return self.sparse_bytes(piece_entries(self)) + scattered_bytes(self.dtype)
@@ -79,19 +54,13 @@ class ScipySource:
         """Bytes that `read_sparse` takes for a run of so many entries: copies where it has to be put in order."""
         return 2 * entries * (self.dtype.itemsize + self.indices.dtype.itemsize)
 
-    def most_entries(self, length: int, /) -> int:
-        return self.table.most_entries(length)
-
     def read_sparse(self, run: slice, /) -> Any:
         width = self.shape[1 if self.sparse_axis == "rows" else 0]
         offsets = self.offsets[run.start : run.stop + 1].astype(np.int64)
         part = slice(int(offsets[0]), int(offsets[-1]))
         values, indices = self.values[part], self.indices[part]
+        values.flags.writeable = indices.flags.writeable = False  # they are the caller's
         return compressed_rows(values, indices, offsets - part.start, width, run.start, self)
-
-    def read(self, rows: slice, columns: slice, out: Array, /) -> None:
-        rows, columns = check_rectangle(self, rows, columns, out)
-        fill_rectangle(self, rows, columns, out)
 
     def locate(self, row: int, column: int, /) -> str:
         return self.name
