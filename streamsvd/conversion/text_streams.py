@@ -153,7 +153,7 @@ class EdgeEntries:
         if self._text is None:
             return int(self.source.shape[0])
         packed = PACKING if self.name.lower().endswith(".gz") else 1
-        return int(packed * self.source.stat().st_size // LINE_BYTES)
+        return int(packed * self.source.stat().st_size // LINE_BYTES) + 1  # the last may have no end
 
     @property
     def labels(self) -> Labels:

@@ -26,6 +26,7 @@ from streamsvd.engine.events import SourceRemarked, SpanDone
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.tables import matrix_market
 from streamsvd.store.writing import resumable
+from streamsvd.store.writing.sparse_groups import SparseForm, SparseGroupWriter
 
 ROOT = Path(__file__).parents[2]
 
@@ -620,3 +621,76 @@ def test_commands_write_sparse_matrices(here, capsys):
     capsys.readouterr()
     assert app.run(["plan", "convert", "A.zarr", "--transpose"]) == 0
     assert "sorted in memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("lines", [1, 2, 5, 300])
+@pytest.mark.parametrize("nodes", [None, 10])
+def test_a_last_line_without_an_end_is_an_edge(here, lines, end, nodes):
+    pairs = [(i % 9, (i + 1) % 9) for i in range(lines)]
+    Path("e.csv").write_text("\n".join(f"{i},{j}" for i, j in pairs) + end)
+    made = streamsvd.convert("e.csv", "B.zarr", edges=True, nodes=nodes, header=False)
+    expected = np.zeros(made.shape)
+    np.add.at(expected, tuple(np.array(pairs).T), 1)
+    np.testing.assert_array_equal(rows_of("B.zarr").toarray(), expected)
+    group = zarr.open_group("B.zarr", mode="r")
+    for name in ("data", "indices", "indptr"):
+        assert group[name].nchunks_initialized == group[name].nchunks
+
+
+def test_more_edges_than_packed_text_is_thought_to_have_are_all_written(here):
+    lines = b"0,1\n" * 50_000 + b"".join(b"%d,%d\n" % (i, i) for i in range(9))
+    Path("e.csv.gz").write_bytes(gzip.compress(lines))
+    assert 10 * Path("e.csv.gz").stat().st_size // 4 < 50_000
+    for nodes in (None, 9):
+        streamsvd.convert(
+            "e.csv.gz", "B.zarr", edges=True, nodes=nodes, header=False, chunk=64, overwrite=True
+        )
+        expected = np.eye(9)
+        expected[0, 1] = 50_000
+        np.testing.assert_array_equal(rows_of("B.zarr").toarray(), expected)
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 50])
+def test_entries_beyond_what_was_expected_are_written_too(tmp_path, most):
+    A = sparse.csr_array(np.arange(1, 31).reshape(3, 10) * 1.0)
+    form = SparseForm((3, 10), A.dtype, most, 4)
+    writer = SparseGroupWriter(tmp_path, form)
+    writer.append(A[:2])
+    counts, tails = writer.state()
+    saved = memoryview(b"".join(t.tobytes() for t in tails))
+    again = SparseGroupWriter(tmp_path, form, is_begun=True)
+    again.restore(counts, saved)
+    again.append(A[2:])
+    again.finish()
+    check_same(tmp_path, A)
+
+
+def test_a_chunk_that_is_lost_is_an_error(tmp_path):
+    A = sparse.csr_array(np.ones((3, 10)))
+    writer = SparseGroupWriter(tmp_path, SparseForm((3, 10), A.dtype, 30, 4))
+    writer.append(A)
+    (tmp_path / "data" / "c" / "0").unlink()
+    with pytest.raises(streamsvd.StoreError, match="/data has 7 chunks of 8"):
+        writer.finish()
+
+
+@pytest.mark.parametrize("kind", ["npy", "mtx"])
+def test_sums_beyond_the_type_are_refused_by_their_place(here, kind):
+    if kind == "npy":
+        np.save("e.npy", np.array([[1, 0, 1.0], *[[3, 2, 3e38]] * 3]))
+    else:
+        Path("e.mtx").write_text(HEAD.replace("3 4 3", "4 4 4") + "2 1 1\n" + "4 3 3e38\n" * 3)
+    with pytest.raises(streamsvd.SpecError, match="row 3, column 2 .* more than float32 holds"):
+        streamsvd.convert(f"e.{kind}", "B.zarr", edges=kind == "npy", out_dtype="float32")
+    streamsvd.convert(f"e.{kind}", "B.zarr", edges=kind == "npy")
+    assert rows_of("B.zarr")[3, 2] == pytest.approx(9e38)
+
+
+def test_sums_of_integers_beyond_the_type_are_refused(here):
+    np.save("e.npy", np.array([[0, 1, 2**62]] * 2))
+    with pytest.raises(streamsvd.SpecError, match="row 0, column 1 .* more than int64 holds"):
+        streamsvd.convert("e.npy", "B.zarr", edges=True)
+    np.save("e.npy", np.array([[0, 1, -(2**61)]] * 2))
+    streamsvd.convert("e.npy", "B.zarr", edges=True)
+    assert rows_of("B.zarr")[0, 1] == -(2**62)
