@@ -694,3 +694,60 @@ def test_sums_of_integers_beyond_the_type_are_refused(here):
     np.save("e.npy", np.array([[0, 1, -(2**61)]] * 2))
     streamsvd.convert("e.npy", "B.zarr", edges=True)
     assert rows_of("B.zarr")[0, 1] == -(2**62)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        *((text, f"'{text}' is no number") for text in ("1.5abc", "1d2", "0x10", "1,5", "1.5.2", "1-2", "1e", "e5", "-.", "1e5.", "1_0", "--1", "nanx")),
+        ("1e400", "1e400 is beyond 64-bit floats"),
+        ("-1e400", "-1e400 is beyond 64-bit floats"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("blank", [" ", "  "])
+def test_a_number_with_more_behind_it_is_named_by_its_line(here, value, words, blank):
+    Path("A.mtx").write_text(HEAD + f"1 1 2\n1 4{blank}{value}\n2 2 2\n")
+    with pytest.raises(streamsvd.StoreError, match=rf"line 5: {words}"):
+        streamsvd.convert("A.mtx", "B.zarr")
+    for kind, texts in (("complex", f"{value} 2"), ("complex", f"2 {value}")):
+        lines = f"1 1 2 2\n1 4{blank}{texts}\n2 2 2 2\n"
+        Path("A.mtx").write_text(HEAD.replace("real", kind) + lines)
+        with pytest.raises(streamsvd.StoreError, match=rf"line 5: {words}"):
+            streamsvd.convert("A.mtx", "B.zarr")
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "words"),
+    [
+        ("integer", "1 4 1e3", "'1e3' is no integer"),
+        ("integer", "1 4 5abc", "'5abc' is no integer"),
+        ("pattern", "1 2.7", "'2.7' is no column"),
+        ("pattern", "1 2x", "'2x' is no column"),
+        ("real", "1e0 2 3", "'1e0' is no row"),
+    ],
+)
+def test_whole_numbers_have_nothing_behind_them(here, kind, line, words):
+    Path("A.mtx").write_text(HEAD.replace("real", kind).replace("3 4 3", "3 4 1") + line + "\n")
+    with pytest.raises(streamsvd.StoreError, match=rf"line 4: {words}"):
+        streamsvd.convert("A.mtx", "B.zarr")
+
+
+def test_every_way_to_write_a_number_is_read(here):
+    texts = ["+3", "-3", "3.", ".5", "-.5", "+.5e+3", "1E-5", "1e300", "0", "1e-400", "inf", "-INF", "nan", "007"]
+    lines = "".join(f"{i + 1} +1 {text}\n" for i, text in enumerate(texts))
+    for ending in ("\n", "\r\n"):
+        head = f"%%MatrixMarket matrix coordinate real general\n{len(texts)} 1 {len(texts)}\n"
+        Path("A.mtx").write_bytes((head + lines).replace("\n", ending).encode())
+        streamsvd.convert("A.mtx", "B.zarr", overwrite=True)
+        np.testing.assert_array_equal(rows_of("B.zarr").data, [float(text) for text in texts])
+
+
+@settings(deadline=None, max_examples=300)
+@given(field=st.text("01.eE+-", min_size=1, max_size=7))
+def test_the_look_at_all_numbers_is_that_of_each(field):
+    text = f"1 1 {field}\n12 3 4.5\n".encode()
+    each = matrix_market._NUMBER.fullmatch(field) is not None
+    assert matrix_market.has_numbers_alone(text, is_whole=False) == each
+    whole = each and not set(field) & set(".eE")
+    text = text.replace(b"4.5", b"4")
+    assert matrix_market.has_numbers_alone(text, is_whole=True) == whole
