@@ -733,7 +733,22 @@ def test_whole_numbers_have_nothing_behind_them(here, kind, line, words):
 
 
 def test_every_way_to_write_a_number_is_read(here):
-    texts = ["+3", "-3", "3.", ".5", "-.5", "+.5e+3", "1E-5", "1e300", "0", "1e-400", "inf", "-INF", "nan", "007"]
+    texts = [
+        "+3",
+        "-3",
+        "3.",
+        ".5",
+        "-.5",
+        "+.5e+3",
+        "1E-5",
+        "1e300",
+        "0",
+        "1e-400",
+        "inf",
+        "-INF",
+        "nan",
+        "007",
+    ]
     lines = "".join(f"{i + 1} +1 {text}\n" for i, text in enumerate(texts))
     for ending in ("\n", "\r\n"):
         head = f"%%MatrixMarket matrix coordinate real general\n{len(texts)} 1 {len(texts)}\n"
@@ -751,3 +766,147 @@ def test_the_look_at_all_numbers_is_that_of_each(field):
     whole = each and not set(field) & set(".eE")
     text = text.replace(b"4.5", b"4")
     assert matrix_market.has_numbers_alone(text, is_whole=True) == whole
+
+
+def heard_of(name, **asked):
+    heard = Stop()
+    made = streamsvd.convert(name, "B.zarr", callback=heard, overwrite=True, **asked)
+    told = [
+        text for text in heard.remarks if "is taken for" in text or "is written as it is" in text
+    ]
+    assert list(made.info.warnings) == told
+    return told
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npy"])
+def test_it_is_told_which_column_is_which(here, kind):
+    table = np.array([[0, 3, 5], [3, 1, 2], [1, 0, 4]])
+    if kind == "csv":
+        Path("e.csv").write_text("from,to,cost\n" + "".join(f"{i},{j},{w}\n" for i, j, w in table))
+    elif kind == "parquet":
+        pandas = pytest.importorskip("pandas")
+        pandas.DataFrame(table, columns=["from", "to", "cost"]).to_parquet("e.parquet")
+    else:
+        np.save("e.npy", table)
+    titles = ("0", "1", "2") if kind == "npy" else ("'from'", "'to'", "'cost'")
+    (told,) = heard_of(f"e.{kind}", edges=True)
+    assert (
+        "{} is taken for the source of an edge, {} for its target, {} for its weight".format(
+            *titles
+        )
+        in told
+    )
+    if kind == "csv":
+        Path("e.csv").write_text("from,to\n0,1\n")
+        assert heard_of("e.csv", edges=True) == []
+
+
+@pytest.mark.parametrize("title", ["", "Unnamed: 0", "__index_level_0__"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_numbers_of_rows_are_no_sources(here, title, first, kind):
+    def write(numbers):
+        table = np.column_stack([numbers, [3, 1, 4], [1, 5, 9]])
+        if kind == "csv":
+            lines = "".join(f"{i},{j},{w}\n" for i, j, w in table)
+            Path("e.csv").write_text(f"{title},source,target\n{lines}")
+        else:
+            parquet = pytest.importorskip("pyarrow.parquet")
+            arrow = pytest.importorskip("pyarrow")
+            columns = dict(zip((title, "source", "target"), table.T, strict=True))
+            parquet.write_table(arrow.table(columns), "e.parquet")
+
+    write(range(first, first + 3))
+    for verb in (streamsvd.plan, None):
+        with pytest.raises(streamsvd.SpecError, match="a first column .* of numbers of rows"):
+            if verb:
+                streamsvd.plan("convert", f"e.{kind}", edges=True)
+            else:
+                streamsvd.convert(f"e.{kind}", "B.zarr", edges=True)
+    assert not Path("B.zarr").exists()
+    write([2, 0, 1])
+    assert "is taken for the source" in heard_of(f"e.{kind}", edges=True)[0]
+
+
+def test_weights_that_are_not_finite_are_told(here):
+    for text, shown in (("nan", "nan"), ("", "nan"), ("inf", "inf"), ("-inf", "-inf")):
+        Path("e.csv").write_text(f"a,b,w\n0,1,2\n1,2,{text}\n2,2,{text}\n")
+        told = heard_of("e.csv", edges=True)[1]
+        assert f"a weight of {shown} in line 3 " in told
+        assert not np.isfinite(rows_of("B.zarr")[1, 2])
+    np.save("e.npy", np.array([[0, 1, 2.0], [0, 0, np.nan]]))
+    assert "a weight of nan in row 1," in heard_of("e.npy", edges=True)[1]
+    Path("A.mtx").write_text(HEAD + "1 1 2\n1 4 inf\n2 2 2\n")
+    (told,) = heard_of("A.mtx")
+    assert "an entry of inf in row 1, column 4," in told
+
+
+def test_numbers_beyond_floats_are_no_weights(here):
+    for lines in ("0,1,2\n1,2,1e400\n2,2,inf\n", "0,1,2\n1,2,-1e999\n"):
+        Path("e.csv").write_text("a,b,w\n" + lines)
+        with pytest.raises(streamsvd.SpecError, match=r"1e400' in line 3|-1e999' in line 3"):
+            streamsvd.convert("e.csv", "B.zarr", edges=True)
+        with pytest.raises(streamsvd.SpecError, match="beyond 64-bit floats"):
+            streamsvd.convert("e.csv", "B.zarr")
+    Path("e.csv").write_text(",".join("a" * 300) + "\n" + ",".join(["1e400"] * 300) + "\n")
+    with pytest.raises(streamsvd.SpecError, match="line 2 .* of column 0, which is beyond 64-bit"):
+        streamsvd.convert("e.csv", "B.zarr", header=True)
+
+
+def test_one_huge_number_of_a_node_is_refused_by_its_line(here):
+    Path("e.csv").write_text("a,b\n0,1\n1,3000000000\n")
+    with pytest.raises(streamsvd.SpecError, match=r"3,000,000,000 in line 3 .* nodes=3000000001"):
+        streamsvd.convert("e.csv", "B.zarr", edges=True)
+    np.save("e.npy", np.array([[0, 1], [20_000_000, 0], [2, 1]]))
+    with pytest.raises(streamsvd.SpecError, match="20,000,000 in row 1, and has 3 edges"):
+        streamsvd.convert("e.npy", "B.zarr", edges=True)
+    np.save("e.npy", np.array([[0, 1], [20_000, 0]]))
+    assert streamsvd.convert("e.npy", "B.zarr", edges=True).shape == (20_001, 20_001)
+
+
+@pytest.mark.parametrize("nodes", [None, 5])
+def test_numbers_too_large_to_be_exact_are_shown_as_they_are(here, nodes):
+    Path("e.csv").write_text("a,b\n0,1\n\n1,9007199254740993\n")
+    words = r"node 9007199254740993 in line 3 .* too large to be read exactly"
+    with pytest.raises(streamsvd.SpecError, match=words):
+        streamsvd.convert("e.csv", "B.zarr", edges=True, nodes=nodes)
+    np.save("e.npy", np.array([[0, 1], [1, 2**60]]))
+    with pytest.raises(streamsvd.SpecError, match=r"row 1, but that is 2\^53 or more"):
+        streamsvd.convert("e.npy", "B.zarr", edges=True)
+
+
+def test_a_budget_of_edges_speaks_of_these(here):
+    Path("e.csv").write_text("a,b\n0,1\n")
+    for call in (streamsvd.convert, None):
+        with pytest.raises(streamsvd.BudgetError, match=r"the edges of .*e\.csv") as caught:
+            if call:
+                call("e.csv", "B.zarr", edges=True, memory=1)
+            else:
+                streamsvd.plan("convert", "e.csv", edges=True, memory=1)
+        assert "1,048,576" not in str(caught.value)
+
+
+def test_columns_that_are_too_many_are_cut_by_the_line_that_is_said(here):
+    Path("e f.csv").write_text("a,b,c,d\n0,1,2,3\n1,2,3,4\n")
+    with pytest.raises(streamsvd.ShapeError, match="has 4 columns") as caught:
+        streamsvd.convert("e f.csv", "B.zarr", edges=True)
+    line = str(caught.value).partition("such as by: ")[2].strip()
+    subprocess.run(line, shell=True, check=True, cwd=here)
+    assert streamsvd.convert("edges.csv", "B.zarr", edges=True).entries == 2
+
+
+def test_commands_plan_what_is_text(here, capsys):
+    write_market("A.mtx", sparse.csr_array(matrix(90, 90, 0.1)))
+    Path("e.csv").write_text("a,b\n0,1\n1,2\n")
+    for line in (
+        ["e.csv", "--edges"],
+        ["e.csv", "--edges", "--nodes", "3", "--json"],
+        ["A.mtx"],
+        ["e.csv"],
+    ):
+        assert app.run(["plan", "convert", *line]) == 0
+        assert "convert" in capsys.readouterr().out
+    assert app.run(["plan", "convert", "e.csv", "--edges", "--nodes", "abc"]) == 2
+    assert "'abc' is no whole number" in capsys.readouterr().err
+    assert app.run(["convert", "e.csv", "B.zarr", "--transpose", "--quiet"]) == 2
+    assert "--edges" in capsys.readouterr().err
