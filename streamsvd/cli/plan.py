@@ -177,6 +177,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         is_weighted_as_read,
         layer_variable,
         open_for_model,
+        open_graph,
         open_source,
     )
 
@@ -191,6 +192,8 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
             place["variable"] = layer_variable(place["variable"], given.pop("layer", None))
             if verb.name == "convert":
                 A = convertible(**place)
+            elif verb.command == "embed":
+                A = open_graph(**place)
             elif "model" in given:
                 A, given = open_for_model(given["model"], given, **place)
             else:

@@ -643,8 +643,12 @@ def test_more_edges_than_packed_text_is_thought_to_have_are_all_written(here):
     Path("e.csv.gz").write_bytes(gzip.compress(lines))
     assert 10 * Path("e.csv.gz").stat().st_size // 4 < 50_000
     for nodes in (None, 9):
+        heard = Stop()
         streamsvd.convert(
-            "e.csv.gz", "B.zarr", edges=True, nodes=nodes, header=False, chunk=64, overwrite=True
+            "e.csv.gz", "B.zarr", edges=True, nodes=nodes, header=False, chunk=64, overwrite=True, callback=heard,
+        )  # fmt: skip
+        assert any("more entries than text of its size" in text for text in heard.remarks) == (
+            nodes is not None
         )
         expected = np.eye(9)
         expected[0, 1] = 50_000
@@ -910,3 +914,9 @@ def test_commands_plan_what_is_text(here, capsys):
     assert "'abc' is no whole number" in capsys.readouterr().err
     assert app.run(["convert", "e.csv", "B.zarr", "--transpose", "--quiet"]) == 2
     assert "--edges" in capsys.readouterr().err
+    for verb in (["eigenvectors"], ["embed", "--out", "E.npz"]):
+        for first in ([], ["plan"])[: 1 + (verb[0] == "embed")]:
+            line = [*first, verb[0], "e.csv", "--rank", "2", *verb[1:]]
+            assert app.run(line) not in (0, 2)
+            assert "streamsvd convert" in (said := capsys.readouterr().err)
+            assert "e.zarr --edges, where its rows are edges" in said
