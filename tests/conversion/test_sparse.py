@@ -914,9 +914,9 @@ def test_commands_plan_what_is_text(here, capsys):
     assert "'abc' is no whole number" in capsys.readouterr().err
     assert app.run(["convert", "e.csv", "B.zarr", "--transpose", "--quiet"]) == 2
     assert "--edges" in capsys.readouterr().err
-    for verb in (["eigenvectors"], ["embed", "--out", "E.npz"]):
+    for verb in (["eigenvectors", "--rank", "2"], ["embed", "--out", "E.npz"]):
         for first in ([], ["plan"])[: 1 + (verb[0] == "embed")]:
-            line = [*first, verb[0], "e.csv", "--rank", "2", *verb[1:]]
+            line = [*first, verb[0], "e.csv", *verb[1:]]
             assert app.run(line) not in (0, 2)
             assert "streamsvd convert" in (said := capsys.readouterr().err)
             assert "e.zarr --edges, where its rows are edges" in said
