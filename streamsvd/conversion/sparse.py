@@ -256,7 +256,7 @@ def _counted_edges(stream: Any, options: ConvertOptions, budget: int, run: Run) 
     if largest >= max(MOST_STRAY, STRAY_SHARE * done):
         raise SpecError(
             f"{stream.name} names the node {largest:,} in {where}, and has {done:,} edges: so many nodes without one are a wrong number, "
-            f"or numbers of another kind. Mend that one, number nodes from 0 on, or pass nodes={largest + 1} (--nodes)."
+            f"or numbers of another kind. Mend that one, number nodes from 0 on, or pass nodes={largest + 1}."
         )
     counted = EdgeEntries(stream.source, options, largest + 1)
     counted.most_entries = max(counted.most_entries, done * (1 + options.symmetric))

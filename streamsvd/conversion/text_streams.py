@@ -172,7 +172,7 @@ class EdgeEntries:
     def _choice(self) -> str:
         """How to choose two columns or three."""
         if self._text is None:
-            return "Choose them with variable= of open (--variable), such as source,target, where they have names; or write them alone."
+            return "Choose them with variable= as it is opened, such as source,target, where they have names; or write them alone."
         sign = "" if self._text.delimiter == "\t" else f" -d {quote(self._text.delimiter)}"
         name = Path(self.name).name
         if name.lower().endswith(".gz"):

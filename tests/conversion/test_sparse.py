@@ -859,7 +859,7 @@ def test_numbers_beyond_floats_are_no_weights(here):
 
 def test_one_huge_number_of_a_node_is_refused_by_its_line(here):
     Path("e.csv").write_text("a,b\n0,1\n1,3000000000\n")
-    with pytest.raises(streamsvd.SpecError, match=r"3,000,000,000 in line 3 .* nodes=3000000001"):
+    with pytest.raises(streamsvd.SpecError, match=r"3,000,000,000 in line 3 .* nodes=3000000001\."):
         streamsvd.convert("e.csv", "B.zarr", edges=True)
     np.save("e.npy", np.array([[0, 1], [20_000_000, 0], [2, 1]]))
     with pytest.raises(streamsvd.SpecError, match="20,000,000 in row 1, and has 3 edges"):
