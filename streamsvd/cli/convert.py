@@ -12,13 +12,25 @@ from streamsvd.cli import options
 from streamsvd.conversion.options import ConvertOptions
 
 
+class Count(click.IntRange):
+    """A whole number from 1 on."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The number; a fraction or a text is refused as what it is."""
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no whole number, such as 1000.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def asked_of_sparse(function: Any) -> Any:
     """Options of what is written without zeros."""
     for name in ("symmetric", "nodes", "edges", "transpose", "dense"):
         field = next(f for f in fields(ConvertOptions) if f.name == name)
         kind: dict[str, Any] = {"is_flag": True}
         if name == "nodes":
-            kind = {"type": click.IntRange(min=1), "metavar": "N"}
+            kind = {"type": Count(min=1), "metavar": "N"}
         function = click.option(f"--{name}", help=field.metadata["help"], **kind)(function)
     return function
 
@@ -94,7 +106,7 @@ def write_converted(
     out, overwrite = place
     try:
         with use_scheduler(*machine):
-            A = _matrix(source, variable, rows, missing)
+            A = convertible(source, variable, rows, missing)
             plan = plan_convert(A, **given)
             with watching(plan.bytes_read or 0, quiet=quiet) as watch:
                 fitted_source = fit_source(A, given["memory"], watch)
@@ -131,7 +143,7 @@ def write_converted(
     return 0
 
 
-def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
+def convertible(source: str, variable: str | None, rows: Any, missing: str) -> Any:
     """The matrix; or the path of a table of text, of which nothing else can be asked."""
     from streamsvd.cli.sources import asked_transform, open_source
     from streamsvd.conversion.sparse import market_file

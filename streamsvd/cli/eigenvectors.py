@@ -41,7 +41,7 @@ def command(
     from streamsvd.cli.app import NOT_CONVERGED
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.sources import fit_source, open_source
+    from streamsvd.cli.sources import fit_source, open_graph
     from streamsvd.cli.wording import in_options
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import NotConverged
@@ -49,7 +49,7 @@ def command(
     from streamsvd.graphs.planning import graph_bytes
     from streamsvd.graphs.result import GraphEigenvectors
 
-    A = open_source(source, variable, rows, missing)
+    A = open_graph(source, variable, rows, missing)
     check_result_place(out, A, overwrite=overwrite)
     code = 0
     with use_scheduler(scheduler, workers), watching(graph_bytes(A), quiet=quiet) as watch:

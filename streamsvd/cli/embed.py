@@ -62,11 +62,11 @@ def command(
 ) -> int:
     """Embed the nodes of SOURCE, the square adjacency matrix of a graph."""
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.sources import fit_source, open_source
+    from streamsvd.cli.sources import fit_source, open_graph
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.graphs.verb import embed, plan_embed
 
-    A = open_source(source, variable, rows, missing)
+    A = open_graph(source, variable, rows, missing)
     asked = {name: value for name, value in given.items() if name != "overwrite"}
     with use_scheduler(scheduler, workers):
         expected = plan_embed(A, **asked, out=out).bytes_read or 0

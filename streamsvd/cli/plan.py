@@ -169,6 +169,7 @@ def _with_source(param: click.Parameter) -> click.Parameter:
 
 def show_plan(verb: Verb, given: dict[str, Any]) -> None:
     """The plan of a verb, in words or as an object."""
+    from streamsvd.cli.convert import convertible
     from streamsvd.cli.files import read_npy, weight_arguments
     from streamsvd.cli.present import show_json
     from streamsvd.cli.sources import (
@@ -176,6 +177,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         is_weighted_as_read,
         layer_variable,
         open_for_model,
+        open_graph,
         open_source,
     )
 
@@ -188,7 +190,11 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
             names = ("variable", "rows", "missing")
             place = {name: given.pop(name) for name in ("source", *names)}
             place["variable"] = layer_variable(place["variable"], given.pop("layer", None))
-            if "model" in given:
+            if verb.name == "convert":
+                A = convertible(**place)
+            elif verb.command == "embed":
+                A = open_graph(**place)
+            elif "model" in given:
                 A, given = open_for_model(given["model"], given, **place)
             else:
                 weighs = "result" not in given or is_weighted_as_read(given["result"])

@@ -328,6 +328,27 @@ def open_for_model(
     return A, given if as_read else option_weights(A, given)
 
 
+def open_graph(source: str, variable: str | None, rows: Any, missing: str) -> Any:
+    """A source of what takes graphs; text of edges is refused with the command that makes a graph of it.
+
+    Raises
+    ------
+    StoreError
+        As of `open_source`.
+    """
+    from streamsvd.conversion.text_tables import text_table
+    from streamsvd.errors import StoreError
+
+    try:
+        return open_source(source, variable, rows, missing)
+    except StoreError as error:
+        if text_table(source) is None:
+            raise
+        raise StoreError(
+            f"{error} --edges, where its rows are edges; without that where they are rows of the adjacency"
+        ) from error
+
+
 def fit_note(A: Any, memory: Any) -> str:
     """What a plan says of the passes that count for steps and find means; empty where there is none."""
     from streamsvd.engine.memory import show_bytes

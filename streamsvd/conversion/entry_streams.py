@@ -92,6 +92,8 @@ class EntryStream(Protocol):
         Whether what was wrong with it stays so until it is written again.
     start
         Position of the first piece.
+    remarks
+        What is to be known of it, as far as it was read.
     """
 
     name: str
@@ -103,6 +105,7 @@ class EntryStream(Protocol):
     columns_ascend: bool
     is_text: bool
     start: Position
+    remarks: list[str]
 
     @property
     def source(self) -> Any:
@@ -167,6 +170,7 @@ class CompressedEntries:
         self.most_entries: int = source.entries
         self.read_bytes: int = source.stored_bytes
         self.is_ordered: bool = (source.sparse_axis == "rows") != transpose
+        self.remarks: list[str] = []
 
     @property
     def labels(self) -> Labels:

@@ -110,7 +110,7 @@ class ConvertOptions:
         if self.transpose:
             raise SpecError(
                 f"transpose=True belongs to a sparse matrix, and {source} is none. Leave it out: axis= of svd, and the other factor, "
-                "are of the transpose."
+                "are of the transpose. If its rows are edges of a graph, pass edges=True too."
             )
 
     def check_sparse(self, source: str) -> None:

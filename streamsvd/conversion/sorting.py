@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from streamsvd.errors import SpecError
+
 Array = npt.NDArray[Any]
 
 DIGIT = 16
@@ -29,6 +31,11 @@ def sorted_rows(
         Columns.
     ascend
         Whether columns ascend already as they come, each place once.
+
+    Raises
+    ------
+    SpecError
+        If finite entries of one place add up beyond their type.
 
     Notes
     -----
@@ -55,13 +62,42 @@ def sorted_rows(
         if not is_new.all():
             starts = np.flatnonzero(is_new)
             rows, columns = rows[starts], columns[starts]
-            values = np.add.reduceat(values, starts, dtype=values.dtype)
+            values = _sums(values, starts, rows, columns, first)
     offsets = np.zeros(stop - first + 1, kind)
     np.cumsum(np.bincount(rows, minlength=stop - first), out=offsets[1:])
     found = sparse.csr_array(
         (values, columns.astype(kind, copy=False), offsets), shape=(stop - first, width)
     )
     found.has_sorted_indices = found.has_canonical_format = True
+    return found
+
+
+def _sums(values: Array, starts: Array, rows: Array, columns: Array, first: int) -> Array:
+    """Entries of each place added up.
+
+    Raises
+    ------
+    SpecError
+        If finite entries add up beyond their type; it names row and column.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Array = np.add.reduceat(values, starts, dtype=values.dtype)
+    if values.dtype.kind in "iu":
+        most = int(np.iinfo(values.dtype).max)
+        largest = max(abs(int(values.max())), abs(int(values.min())))
+        if largest * int(np.diff(starts, append=values.size).max()) <= most:
+            return found
+        beyond = np.abs(np.add.reduceat(values.astype(np.float64), starts)) >= float(most + 1)
+    else:
+        beyond = ~np.isfinite(found)
+        if beyond.any():
+            beyond &= np.logical_and.reduceat(np.isfinite(values), starts)
+    if beyond.any():
+        i = int(np.argmax(beyond))
+        raise SpecError(
+            f"the entries of row {first + int(rows[i]):,}, column {int(columns[i]):,} are finite, and add up to more than "
+            f"{values.dtype} holds. Pass a wider out_dtype=, or scale them."
+        )
     return found
 
 

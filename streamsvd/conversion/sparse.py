@@ -37,6 +37,11 @@ from streamsvd.store.writing.resumable import resumable_path
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.store.writing.sparse_groups import SparseForm
 
+MOST_STRAY = 10_000_000
+"""Nodes that may have no edge, however few edges there are."""
+STRAY_SHARE = 1000
+"""Nodes for each edge, beyond these, that are no mistake."""
+
 
 @dataclass(frozen=True, slots=True)
 class SparseOutcome:
@@ -207,7 +212,8 @@ def convert_sparse(
     plan = plan_sparse(stream, form, budget, shared)
     run.projected_bytes = max(run.projected_bytes, plan.needed)
     check_scratch(place, plan, stream.name)
-    for note in labels.notes:
+    told = [*labels.notes, *stream.remarks]
+    for note in told:
         callback(SourceRemarked(note))
     purpose = {
         "source": stream.identity(), "shape": list(form.shape), "dtype": form.dtype.str, "chunk": form.chunk,
@@ -219,11 +225,15 @@ def convert_sparse(
         with in_run(run):
             work.write(callback)
         with explain_errors(place, INTACT), defer_interrupts():
+            for note in stream.remarks:
+                if note not in told:
+                    callback(SourceRemarked(note))
+                    told.append(note)
             begun.publish(overwrite=overwrite)
     except BaseException as error:
         work.leave(error, callback)
         raise
-    info = run.info(warnings=labels.notes, n_rows=form.shape[0])
+    info = run.info(warnings=tuple(told), n_rows=form.shape[0])
     return SparseOutcome(
         form.inside, form.shape, form.dtype, work.entries, work.continued_rows, info
     )
@@ -231,17 +241,26 @@ def convert_sparse(
 
 def _counted_edges(stream: Any, options: ConvertOptions, budget: int, run: Run) -> EdgeEntries:
     """The same edges, once the largest node among them is known."""
-    largest, task = -1, HomeTask(run.id)
+    largest, done, where, task = -1, 0, "", HomeTask(run.id)
     rows = max(1, stream.most_entries)
-    plan = plan_sparse(stream, uncounted_form(stream, options), budget, 0)
+    what = f"counting the nodes of the edges of {stream.name}"
+    plan = plan_sparse(stream, uncounted_form(stream, options), budget, 0, what=what)
     run.projected_bytes = plan.needed
     with in_run(run), run.at_home("nodes counted", stream.read_bytes) as told:
-        for done, node in stream.largest_node(plan.piece):
+        for done, node, place in stream.largest_node(plan.piece):
             task.check()
-            largest = max(largest, node)
+            if node > largest:
+                largest, where = node, place
             told(min(done, rows), rows + 1)
     run.bytes_read += stream.read_bytes
-    return EdgeEntries(stream.source, options, largest + 1)
+    if largest >= max(MOST_STRAY, STRAY_SHARE * done):
+        raise SpecError(
+            f"{stream.name} names the node {largest:,} in {where}, and has {done:,} edges: so many nodes without one are a wrong number, "
+            f"or numbers of another kind. Mend that one, number nodes from 0 on, or pass nodes={largest + 1}."
+        )
+    counted = EdgeEntries(stream.source, options, largest + 1)
+    counted.most_entries = max(counted.most_entries, done * (1 + options.symmetric))
+    return counted
 
 
 def uncounted_form(stream: EntryStream, options: ConvertOptions) -> SparseForm:
@@ -263,7 +282,8 @@ def plan_sparse_run(found: Any, options: ConvertOptions, budget: int) -> RunPlan
     form = (
         uncounted_form(stream, options) if is_counted else form_of(stream, stream.labels, options)
     )
-    plan = plan_sparse(stream, form, budget, names_bytes(form))
+    what = f"counting the nodes of the edges of {stream.name}" if is_counted else ""
+    plan = plan_sparse(stream, form, budget, names_bytes(form), what=what)
     most = f"{stream.most_entries:,} entries{' at most' if stream.is_text else ''}"
     hows = {
         "copy": f"{most} are written as they come, in chunks of {form.chunk:,}",

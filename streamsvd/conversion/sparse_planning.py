@@ -68,7 +68,13 @@ class SparsePlan:
 
 
 def plan_sparse(
-    stream: EntryStream, form: SparseForm, budget: int, shared: int, *, may_copy: bool = True
+    stream: EntryStream,
+    form: SparseForm,
+    budget: int,
+    shared: int,
+    *,
+    may_copy: bool = True,
+    what: str = "",
 ) -> SparsePlan:
     """The way of least reading that the memory allows.
 
@@ -82,6 +88,8 @@ def plan_sparse(
         Bytes allowed; of these, what labels take.
     may_copy
         Whether rows may be taken as they come, where they seem to be in order.
+    what
+        What an error says needs the memory; that, with its shape, if left out.
 
     Raises
     ------
@@ -94,7 +102,8 @@ def plan_sparse(
     needed = _least(lambda memory: _fit(stream, form, memory, shared, may_copy) is not None, budget)
     m, n = form.shape
     raise BudgetError(
-        f"converting {stream.name} ({m:,} x {n:,} {form.dtype}, {stream.most_entries:,} entries at most)",
+        what
+        or f"converting {stream.name} ({m:,} x {n:,} {form.dtype}, {stream.most_entries:,} entries at most)",
         needed,
         budget,
         f"Pass memory={needed} or more.",

@@ -34,6 +34,8 @@ Array = npt.NDArray[Any]
 
 SAVED_ENTRIES = 1 << 25
 """Entries after which it is saved how far a run is: so many are done again at most."""
+MORE = 8
+"""Times as many entries are planned for, where text was packed so well that there are more than that was thought to have."""
 STATE = "state"
 BUCKETS = "buckets"
 _COARSE = 1 << 16
@@ -116,21 +118,27 @@ class SparseConversion:
             As of what is read and written.
         """
         writer = self._resume(callback)
-        try:
-            self._write(writer)
-        except OutOfOrder as reason:
-            callback(SourceRemarked(f"{reason}: it is read once more"))
-            self._clear()
-            plan = plan_sparse(self.stream, self.form, self._budget, self._shared, may_copy=False)
-            if plan.way == BUCKETS and not location_of(self._begun.folder).has_folders:
-                raise SpecError(
-                    f"{reason}, and all entries do not fit in the memory: that way goes by files beside the place, and "
-                    f"{self._begun.home} is in an object store. Pass a larger memory=, or write to a folder."
-                ) from None
-            self.plan = plan
-            self._run.projected_bytes = max(self._run.projected_bytes, plan.needed)
-            self.progress = SparseProgress(plan.way, self.stream.start)
-            self._write(None)
+        while True:
+            try:
+                return self._write(writer)
+            except OutOfOrder as reason:
+                self._begin_again(reason, callback)
+                writer = None
+
+    def _begin_again(self, reason: OutOfOrder, callback: Callback) -> None:
+        """Another way, as entries are not as it was thought."""
+        callback(SourceRemarked(f"{reason}: it is read once more"))
+        self._clear()
+        self.form = replace(self.form, most_entries=max(1, self.stream.most_entries))
+        plan = plan_sparse(self.stream, self.form, self._budget, self._shared, may_copy=False)
+        if plan.way == BUCKETS and not location_of(self._begun.folder).has_folders:
+            raise SpecError(
+                f"{reason}, and all entries do not fit in the memory: that way goes by files beside the place, and "
+                f"{self._begun.home} is in an object store. Pass a larger memory=, or write to a folder."
+            )
+        self.plan = plan
+        self._run.projected_bytes = max(self._run.projected_bytes, plan.needed)
+        self.progress = SparseProgress(plan.way, self.stream.start)
 
     def _write(self, writer: SparseGroupWriter | None) -> None:
         way = self.progress.way
@@ -170,10 +178,16 @@ class SparseConversion:
 
     def _sort(self) -> SparseGroupWriter:
         """All entries in memory."""
-        stream, parts = self.stream, []
+        stream, parts, count = self.stream, [], 0
         with self._run.at_home("entries into rows", stream.read_bytes) as told:
             for piece in stream.pieces(stream.start, self.plan.piece):
                 self._task.check()
+                count += piece.rows.size
+                if count > stream.most_entries:
+                    stream.most_entries *= MORE
+                    raise OutOfOrder(
+                        f"{stream.name} has more entries than text of its size has, as a rule"
+                    )
                 parts.append((piece.rows, piece.columns, piece.values))
                 told(len(parts), len(parts) + 1)
         self._run.bytes_read += stream.read_bytes

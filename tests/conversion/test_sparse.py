@@ -26,6 +26,7 @@ from streamsvd.engine.events import SourceRemarked, SpanDone
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.tables import matrix_market
 from streamsvd.store.writing import resumable
+from streamsvd.store.writing.sparse_groups import SparseForm, SparseGroupWriter
 
 ROOT = Path(__file__).parents[2]
 
@@ -620,3 +621,302 @@ def test_commands_write_sparse_matrices(here, capsys):
     capsys.readouterr()
     assert app.run(["plan", "convert", "A.zarr", "--transpose"]) == 0
     assert "sorted in memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("lines", [1, 2, 5, 300])
+@pytest.mark.parametrize("nodes", [None, 10])
+def test_a_last_line_without_an_end_is_an_edge(here, lines, end, nodes):
+    pairs = [(i % 9, (i + 1) % 9) for i in range(lines)]
+    Path("e.csv").write_text("\n".join(f"{i},{j}" for i, j in pairs) + end)
+    made = streamsvd.convert("e.csv", "B.zarr", edges=True, nodes=nodes, header=False)
+    expected = np.zeros(made.shape)
+    np.add.at(expected, tuple(np.array(pairs).T), 1)
+    np.testing.assert_array_equal(rows_of("B.zarr").toarray(), expected)
+    group = zarr.open_group("B.zarr", mode="r")
+    for name in ("data", "indices", "indptr"):
+        assert group[name].nchunks_initialized == group[name].nchunks
+
+
+def test_more_edges_than_packed_text_is_thought_to_have_are_all_written(here):
+    lines = b"0,1\n" * 50_000 + b"".join(b"%d,%d\n" % (i, i) for i in range(9))
+    Path("e.csv.gz").write_bytes(gzip.compress(lines))
+    assert 10 * Path("e.csv.gz").stat().st_size // 4 < 50_000
+    for nodes in (None, 9):
+        heard = Stop()
+        streamsvd.convert(
+            "e.csv.gz", "B.zarr", edges=True, nodes=nodes, header=False, chunk=64, overwrite=True, callback=heard,
+        )  # fmt: skip
+        assert any("more entries than text of its size" in text for text in heard.remarks) == (
+            nodes is not None
+        )
+        expected = np.eye(9)
+        expected[0, 1] = 50_000
+        np.testing.assert_array_equal(rows_of("B.zarr").toarray(), expected)
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 50])
+def test_entries_beyond_what_was_expected_are_written_too(tmp_path, most):
+    A = sparse.csr_array(np.arange(1, 31).reshape(3, 10) * 1.0)
+    form = SparseForm((3, 10), A.dtype, most, 4)
+    writer = SparseGroupWriter(tmp_path, form)
+    writer.append(A[:2])
+    counts, tails = writer.state()
+    saved = memoryview(b"".join(t.tobytes() for t in tails))
+    again = SparseGroupWriter(tmp_path, form, is_begun=True)
+    again.restore(counts, saved)
+    again.append(A[2:])
+    again.finish()
+    check_same(tmp_path, A)
+
+
+def test_a_chunk_that_is_lost_is_an_error(tmp_path):
+    A = sparse.csr_array(np.ones((3, 10)))
+    writer = SparseGroupWriter(tmp_path, SparseForm((3, 10), A.dtype, 30, 4))
+    writer.append(A)
+    (tmp_path / "data" / "c" / "0").unlink()
+    with pytest.raises(streamsvd.StoreError, match="/data has 7 chunks of 8"):
+        writer.finish()
+
+
+@pytest.mark.parametrize("kind", ["npy", "mtx"])
+def test_sums_beyond_the_type_are_refused_by_their_place(here, kind):
+    if kind == "npy":
+        np.save("e.npy", np.array([[1, 0, 1.0], *[[3, 2, 3e38]] * 3]))
+    else:
+        Path("e.mtx").write_text(HEAD.replace("3 4 3", "4 4 4") + "2 1 1\n" + "4 3 3e38\n" * 3)
+    with pytest.raises(streamsvd.SpecError, match="row 3, column 2 .* more than float32 holds"):
+        streamsvd.convert(f"e.{kind}", "B.zarr", edges=kind == "npy", out_dtype="float32")
+    streamsvd.convert(f"e.{kind}", "B.zarr", edges=kind == "npy")
+    assert rows_of("B.zarr")[3, 2] == pytest.approx(9e38)
+
+
+def test_sums_of_integers_beyond_the_type_are_refused(here):
+    np.save("e.npy", np.array([[0, 1, 2**62]] * 2))
+    with pytest.raises(streamsvd.SpecError, match="row 0, column 1 .* more than int64 holds"):
+        streamsvd.convert("e.npy", "B.zarr", edges=True)
+    np.save("e.npy", np.array([[0, 1, -(2**61)]] * 2))
+    streamsvd.convert("e.npy", "B.zarr", edges=True)
+    assert rows_of("B.zarr")[0, 1] == -(2**62)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        *((text, f"'{text}' is no number") for text in ("1.5abc", "1d2", "0x10", "1,5", "1.5.2", "1-2", "1e", "e5", "-.", "1e5.", "1_0", "--1", "nanx")),
+        ("1e400", "1e400 is beyond 64-bit floats"),
+        ("-1e400", "-1e400 is beyond 64-bit floats"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("blank", [" ", "  "])
+def test_a_number_with_more_behind_it_is_named_by_its_line(here, value, words, blank):
+    Path("A.mtx").write_text(HEAD + f"1 1 2\n1 4{blank}{value}\n2 2 2\n")
+    with pytest.raises(streamsvd.StoreError, match=rf"line 5: {words}"):
+        streamsvd.convert("A.mtx", "B.zarr")
+    for kind, texts in (("complex", f"{value} 2"), ("complex", f"2 {value}")):
+        lines = f"1 1 2 2\n1 4{blank}{texts}\n2 2 2 2\n"
+        Path("A.mtx").write_text(HEAD.replace("real", kind) + lines)
+        with pytest.raises(streamsvd.StoreError, match=rf"line 5: {words}"):
+            streamsvd.convert("A.mtx", "B.zarr")
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "words"),
+    [
+        ("integer", "1 4 1e3", "'1e3' is no integer"),
+        ("integer", "1 4 5abc", "'5abc' is no integer"),
+        ("pattern", "1 2.7", "'2.7' is no column"),
+        ("pattern", "1 2x", "'2x' is no column"),
+        ("real", "1e0 2 3", "'1e0' is no row"),
+    ],
+)
+def test_whole_numbers_have_nothing_behind_them(here, kind, line, words):
+    Path("A.mtx").write_text(HEAD.replace("real", kind).replace("3 4 3", "3 4 1") + line + "\n")
+    with pytest.raises(streamsvd.StoreError, match=rf"line 4: {words}"):
+        streamsvd.convert("A.mtx", "B.zarr")
+
+
+def test_every_way_to_write_a_number_is_read(here):
+    texts = [
+        "+3",
+        "-3",
+        "3.",
+        ".5",
+        "-.5",
+        "+.5e+3",
+        "1E-5",
+        "1e300",
+        "0",
+        "1e-400",
+        "inf",
+        "-INF",
+        "nan",
+        "007",
+    ]
+    lines = "".join(f"{i + 1} +1 {text}\n" for i, text in enumerate(texts))
+    for ending in ("\n", "\r\n"):
+        head = f"%%MatrixMarket matrix coordinate real general\n{len(texts)} 1 {len(texts)}\n"
+        Path("A.mtx").write_bytes((head + lines).replace("\n", ending).encode())
+        streamsvd.convert("A.mtx", "B.zarr", overwrite=True)
+        np.testing.assert_array_equal(rows_of("B.zarr").data, [float(text) for text in texts])
+
+
+@settings(deadline=None, max_examples=300)
+@given(field=st.text("01.eE+-", min_size=1, max_size=7))
+def test_the_look_at_all_numbers_is_that_of_each(field):
+    text = f"1 1 {field}\n12 3 4.5\n".encode()
+    each = matrix_market._NUMBER.fullmatch(field) is not None
+    assert matrix_market.has_numbers_alone(text, is_whole=False) == each
+    whole = each and not set(field) & set(".eE")
+    text = text.replace(b"4.5", b"4")
+    assert matrix_market.has_numbers_alone(text, is_whole=True) == whole
+
+
+def heard_of(name, **asked):
+    heard = Stop()
+    made = streamsvd.convert(name, "B.zarr", callback=heard, overwrite=True, **asked)
+    told = [
+        text for text in heard.remarks if "is taken for" in text or "is written as it is" in text
+    ]
+    assert list(made.info.warnings) == told
+    return told
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npy"])
+def test_it_is_told_which_column_is_which(here, kind):
+    table = np.array([[0, 3, 5], [3, 1, 2], [1, 0, 4]])
+    if kind == "csv":
+        Path("e.csv").write_text("from,to,cost\n" + "".join(f"{i},{j},{w}\n" for i, j, w in table))
+    elif kind == "parquet":
+        pandas = pytest.importorskip("pandas")
+        pandas.DataFrame(table, columns=["from", "to", "cost"]).to_parquet("e.parquet")
+    else:
+        np.save("e.npy", table)
+    titles = ("0", "1", "2") if kind == "npy" else ("'from'", "'to'", "'cost'")
+    (told,) = heard_of(f"e.{kind}", edges=True)
+    assert (
+        "{} is taken for the source of an edge, {} for its target, {} for its weight".format(
+            *titles
+        )
+        in told
+    )
+    if kind == "csv":
+        Path("e.csv").write_text("from,to\n0,1\n")
+        assert heard_of("e.csv", edges=True) == []
+
+
+@pytest.mark.parametrize("title", ["", "Unnamed: 0", "__index_level_0__"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_numbers_of_rows_are_no_sources(here, title, first, kind):
+    def write(numbers):
+        table = np.column_stack([numbers, [3, 1, 4], [1, 5, 9]])
+        if kind == "csv":
+            lines = "".join(f"{i},{j},{w}\n" for i, j, w in table)
+            Path("e.csv").write_text(f"{title},source,target\n{lines}")
+        else:
+            parquet = pytest.importorskip("pyarrow.parquet")
+            arrow = pytest.importorskip("pyarrow")
+            columns = dict(zip((title, "source", "target"), table.T, strict=True))
+            parquet.write_table(arrow.table(columns), "e.parquet")
+
+    write(range(first, first + 3))
+    for verb in (streamsvd.plan, None):
+        with pytest.raises(streamsvd.SpecError, match="a first column .* of numbers of rows"):
+            if verb:
+                streamsvd.plan("convert", f"e.{kind}", edges=True)
+            else:
+                streamsvd.convert(f"e.{kind}", "B.zarr", edges=True)
+    assert not Path("B.zarr").exists()
+    write([2, 0, 1])
+    assert "is taken for the source" in heard_of(f"e.{kind}", edges=True)[0]
+
+
+def test_weights_that_are_not_finite_are_told(here):
+    for text, shown in (("nan", "nan"), ("", "nan"), ("inf", "inf"), ("-inf", "-inf")):
+        Path("e.csv").write_text(f"a,b,w\n0,1,2\n1,2,{text}\n2,2,{text}\n")
+        told = heard_of("e.csv", edges=True)[1]
+        assert f"a weight of {shown} in line 3 " in told
+        assert not np.isfinite(rows_of("B.zarr")[1, 2])
+    np.save("e.npy", np.array([[0, 1, 2.0], [0, 0, np.nan]]))
+    assert "a weight of nan in row 1," in heard_of("e.npy", edges=True)[1]
+    Path("A.mtx").write_text(HEAD + "1 1 2\n1 4 inf\n2 2 2\n")
+    (told,) = heard_of("A.mtx")
+    assert "an entry of inf in row 1, column 4," in told
+
+
+def test_numbers_beyond_floats_are_no_weights(here):
+    for lines in ("0,1,2\n1,2,1e400\n2,2,inf\n", "0,1,2\n1,2,-1e999\n"):
+        Path("e.csv").write_text("a,b,w\n" + lines)
+        with pytest.raises(streamsvd.SpecError, match=r"1e400' in line 3|-1e999' in line 3"):
+            streamsvd.convert("e.csv", "B.zarr", edges=True)
+        with pytest.raises(streamsvd.SpecError, match="beyond 64-bit floats"):
+            streamsvd.convert("e.csv", "B.zarr")
+    Path("e.csv").write_text(",".join("a" * 300) + "\n" + ",".join(["1e400"] * 300) + "\n")
+    with pytest.raises(streamsvd.SpecError, match="line 2 .* of column 0, which is beyond 64-bit"):
+        streamsvd.convert("e.csv", "B.zarr", header=True)
+
+
+def test_one_huge_number_of_a_node_is_refused_by_its_line(here):
+    Path("e.csv").write_text("a,b\n0,1\n1,3000000000\n")
+    with pytest.raises(streamsvd.SpecError, match=r"3,000,000,000 in line 3 .* nodes=3000000001\."):
+        streamsvd.convert("e.csv", "B.zarr", edges=True)
+    np.save("e.npy", np.array([[0, 1], [20_000_000, 0], [2, 1]]))
+    with pytest.raises(streamsvd.SpecError, match="20,000,000 in row 1, and has 3 edges"):
+        streamsvd.convert("e.npy", "B.zarr", edges=True)
+    np.save("e.npy", np.array([[0, 1], [20_000, 0]]))
+    assert streamsvd.convert("e.npy", "B.zarr", edges=True).shape == (20_001, 20_001)
+
+
+@pytest.mark.parametrize("nodes", [None, 5])
+def test_numbers_too_large_to_be_exact_are_shown_as_they_are(here, nodes):
+    Path("e.csv").write_text("a,b\n0,1\n\n1,9007199254740993\n")
+    words = r"node 9007199254740993 in line 3 .* too large to be read exactly"
+    with pytest.raises(streamsvd.SpecError, match=words):
+        streamsvd.convert("e.csv", "B.zarr", edges=True, nodes=nodes)
+    np.save("e.npy", np.array([[0, 1], [1, 2**60]]))
+    with pytest.raises(streamsvd.SpecError, match=r"row 1, but that is 2\^53 or more"):
+        streamsvd.convert("e.npy", "B.zarr", edges=True)
+
+
+def test_a_budget_of_edges_speaks_of_these(here):
+    Path("e.csv").write_text("a,b\n0,1\n")
+    for call in (streamsvd.convert, None):
+        with pytest.raises(streamsvd.BudgetError, match=r"the edges of .*e\.csv") as caught:
+            if call:
+                call("e.csv", "B.zarr", edges=True, memory=1)
+            else:
+                streamsvd.plan("convert", "e.csv", edges=True, memory=1)
+        assert "1,048,576" not in str(caught.value)
+
+
+def test_columns_that_are_too_many_are_cut_by_the_line_that_is_said(here):
+    Path("e f.csv").write_text("a,b,c,d\n0,1,2,3\n1,2,3,4\n")
+    with pytest.raises(streamsvd.ShapeError, match="has 4 columns") as caught:
+        streamsvd.convert("e f.csv", "B.zarr", edges=True)
+    line = str(caught.value).partition("such as by: ")[2].strip()
+    subprocess.run(line, shell=True, check=True, cwd=here)
+    assert streamsvd.convert("edges.csv", "B.zarr", edges=True).entries == 2
+
+
+def test_commands_plan_what_is_text(here, capsys):
+    write_market("A.mtx", sparse.csr_array(matrix(90, 90, 0.1)))
+    Path("e.csv").write_text("a,b\n0,1\n1,2\n")
+    for line in (
+        ["e.csv", "--edges"],
+        ["e.csv", "--edges", "--nodes", "3", "--json"],
+        ["A.mtx"],
+        ["e.csv"],
+    ):
+        assert app.run(["plan", "convert", *line]) == 0
+        assert "convert" in capsys.readouterr().out
+    assert app.run(["plan", "convert", "e.csv", "--edges", "--nodes", "abc"]) == 2
+    assert "'abc' is no whole number" in capsys.readouterr().err
+    assert app.run(["convert", "e.csv", "B.zarr", "--transpose", "--quiet"]) == 2
+    assert "--edges" in capsys.readouterr().err
+    for verb in (["eigenvectors", "--rank", "2"], ["embed", "--out", "E.npz"]):
+        for first in ([], ["plan"])[: 1 + (verb[0] == "embed")]:
+            line = [*first, verb[0], "e.csv", *verb[1:]]
+            assert app.run(line) not in (0, 2)
+            assert "streamsvd convert" in (said := capsys.readouterr().err)
+            assert "e.zarr --edges, where its rows are edges" in said

@@ -18,6 +18,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from streamsvd.checks.paths import PathOrUrl
+from streamsvd.errors import StoreError
 from streamsvd.labels import TextValues
 from streamsvd.store.places import location_of
 from streamsvd.store.sources.zarr_store.anndata import ROOT, WHOLE
@@ -107,12 +108,14 @@ class _VectorWriter:
         self._written, self._waiting = written, tail.size
 
     def finish(self) -> None:
-        if self.count != self.array.shape[0]:
-            self.array.resize((self.count,))
         self._flush()
+        if self._written != self.array.shape[0]:
+            self.array.resize((self._written,))
 
     def _flush(self) -> None:
         if self._waiting:
+            if self.count > self.array.shape[0]:  # zarr leaves out what lies beyond
+                self.array.resize((max(self.count, 2 * self.array.shape[0]),))
             self.array[self._written : self.count] = self.tail
         self._written, self._waiting = self.count, 0
 
@@ -138,7 +141,7 @@ class SparseGroupWriter:
         self._vectors = {name: _VectorWriter(_array(group, name)) for name in self._lengths}
         for name, length in self._lengths.items():
             array = self._vectors[name].array
-            if array.shape != (length,):  # a run was stopped when it had all
+            if array.shape[0] < length:  # a run was stopped when it had all
                 array.resize((length,))
         if not is_begun:
             self._vectors["indptr"].append(np.zeros(1, form.offset_dtype))
@@ -190,6 +193,11 @@ class SparseGroupWriter:
         offsets = self._vectors["indptr"]
         step = self.form.chunk
         last = self.entries - int(lengths.sum(dtype=np.int64))
+        if self.entries > np.iinfo(self.form.offset_dtype).max:
+            raise StoreError(
+                f"more entries came than the {self.form.most_entries:,} that were expected, and more than offsets of "
+                f"{self.form.offset_dtype} can count. Unpack what is read, and convert that."
+            )
         for start in range(0, lengths.size, step):
             ends = last + np.cumsum(lengths[start : start + step], dtype=np.int64)
             offsets.append(ends)
@@ -211,10 +219,22 @@ class SparseGroupWriter:
             at += tail.nbytes
 
     def finish(self) -> None:
-        """All rows have come."""
+        """All rows have come.
+
+        Raises
+        ------
+        StoreError
+            If less is stored than came.
+        """
         assert self.rows == self.form.shape[0]
+        assert self.entries == self._vectors["indices"].count
         for vector in self._vectors.values():
             vector.finish()
+            stored, all_chunks = vector.array.nchunks_initialized, vector.array.nchunks
+            if stored != all_chunks:
+                raise StoreError(
+                    f"{vector.array.name} has {stored:,} chunks of {all_chunks:,}: what was written last is lost. Run it again."
+                )
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:

@@ -71,6 +71,13 @@ class TextLayout:
             "Leave that column out of the file, or write what is missing as NA."
         )
 
+    def refuse_size(self, text: str, line: int, column: int) -> SpecError:
+        """What is said of a number that 64 bits do not hold."""
+        return SpecError(
+            f"{self.path} has {text!r} in line {line:,} (blank ones are not counted) of column {column}, which is beyond 64-bit floats. "
+            "Mend that field, or write it as inf."
+        )
+
     def refuse_name(self, text: str, line: int) -> SpecError:
         """What is said of a number among names of rows."""
         return SpecError(
@@ -88,9 +95,23 @@ def line_parser(layout: TextLayout) -> LineParser:
         for i, name in enumerate(names or ()):
             if is_entry(with_point(name, layout.decimal_point)):
                 raise layout.refuse_name(name, above + i + 1)
+        if np.isinf(values).any():
+            _check_range(layout, text, above)
         return values, names
 
     return read
+
+
+def _check_range(layout: TextLayout, text: bytes, above: int) -> None:
+    """Refuse numbers in digits that became infinite."""
+    lines = io.StringIO(text.decode(), newline="")
+    rows = filter(None, csv.reader(lines, delimiter=layout.delimiter))
+    for line, fields in enumerate(rows, above + 1):
+        for j, field in enumerate(fields[layout.has_row_names :]):
+            if field.strip()[-1:].isdigit() and np.isinf(
+                float(with_point(field, layout.decimal_point))
+            ):
+                raise layout.refuse_size(field, line, j)
 
 
 class _ArrowParser:

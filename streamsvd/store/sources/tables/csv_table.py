@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -187,6 +188,17 @@ def csv_blocks(table: CsvTable) -> Iterator[TextRows]:
             first += len(values)
     if not first:
         raise ShapeError(f"{table.path} has no rows. A matrix needs at least one entry.")
+
+
+def field_text(table: CsvTable, row: int, column: int) -> str:
+    """A field as the file has it, for a message; empty where it cannot be found."""
+    for text in _whole_lines(table):
+        lines = io.StringIO(text.decode(), newline="")
+        for fields in filter(None, csv.reader(lines, delimiter=table.delimiter)):
+            if not row:
+                return fields[column + table.has_row_names].strip()
+            row -= 1
+    return ""
 
 
 def _whole_lines(table: CsvTable) -> Iterator[bytes]:
