@@ -195,6 +195,29 @@ def test_counts_that_are_stored_by_genes_are_refused() -> None:
         streamsvd.cells(sparse.csc_array(X), **ASKED)
 
 
+@pytest.mark.parametrize("flavor", ["seurat", "seurat_v3"])
+def test_no_more_genes_are_kept_than_vary(flavor) -> None:
+    for nothing in (sparse.csr_array((60, 30)), np.zeros((60, 30))):
+        with pytest.raises(streamsvd.SpecError, match="0 genes .*vary.* Pass counts"):
+            streamsvd.cells(nothing, genes=10, rank=2, flavor=flavor)
+    some = DENSE.copy()
+    some[:, 70:] = 0
+    varying = int((some.max(axis=0) > 0).sum())
+    asked = {"genes": varying + 1, "rank": 3, "flavor": flavor, "span": 0.6}
+    with pytest.raises(streamsvd.SpecError, match=rf"{varying} genes .*vary.*genes <= {varying}"):
+        streamsvd.cells(some, **asked)
+    found = streamsvd.cells(some, **asked | {"genes": varying})
+    assert found.genes.highly_variable.sum() == varying
+
+
+@pytest.mark.parametrize("form", ["csr", "dense", "npy", "opened"])
+def test_what_has_no_layers_says_so(form, tmp_path) -> None:
+    np.save(tmp_path / "a.npy", DENSE)
+    given = {"csr": X, "dense": DENSE, "npy": tmp_path / "a.npy", "opened": streamsvd.open(DENSE)}
+    with pytest.raises(streamsvd.SpecError, match="layer='no' was asked of .* has no layers"):
+        streamsvd.cells(given[form], **ASKED, layer="no")
+
+
 def test_genes_that_do_not_vary_have_no_trend() -> None:
     with pytest.raises(streamsvd.SpecError, match="0 genes vary, of which there is no trend"):
         streamsvd.cells(np.full((30, 10), 3), genes=4, rank=2)
