@@ -94,9 +94,7 @@ def _show_source(
     print_facts(lines)
 
 
-def _contents(
-    source: str, variable: str | None, rows: Any
-) -> tuple[list[Any] | None, list[str]]:
+def _contents(source: str, variable: str | None, rows: Any) -> tuple[list[Any] | None, list[str]]:
     """The arrays that may be meant, and those beside the one that is, where no verb needs its name.
 
     There are none where the source is opened as it is, or says itself what is wrong.

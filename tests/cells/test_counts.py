@@ -179,7 +179,7 @@ def test_what_is_no_count_is_named_with_its_place(value, error, words, tmp_path)
         ({"target": -1}, r"target=-1 is no sum of counts"),
         ({"span": 0}, r"span=0 is no share of the genes"),
         ({"mito": None}, r"mito=None is no text"),
-        ({"span": 0.01}, r"the trend of the variances of 120 genes has no fit with span=0\.01"),
+        ({"span": 0.01}, r"a local fit of span=0\.01 takes in 1\.2 of the 120 genes that vary"),
         ({"save_seconds": -1}, r"save_seconds=-1 is no time"),
     ],
 )  # fmt: skip

@@ -93,7 +93,9 @@ def test_a_pass_that_prepares_is_none_of_those_that_are_planned(capsys, monkeypa
         lines = capsys.readouterr().err.splitlines()
         assert lines[0] == "streamsvd: pass 1: counts of rows, 0.05 GB"
         about = expected or 2
-        assert lines[-1] == f"streamsvd: pass 1 of about {about}: products, moments and probes, 1 GB"
+        assert (
+            lines[-1] == f"streamsvd: pass 1 of about {about}: products, moments and probes, 1 GB"
+        )
     clock = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     tally = progress.Tally(expected_bytes=2 * GB)
@@ -117,7 +119,9 @@ def test_bars_do_not_guess_what_follows_a_pass_that_prepares(capsys) -> None:
 def test_counts_for_steps_and_means_of_rows_prepare() -> None:
     seen = []
     counts = np.random.default_rng(0).poisson(1.0, (60, 8)).astype(float)
-    streamsvd.svd(streamsvd.apply_steps(counts, ["tfidf"], callback=seen.append), 2, callback=seen.append)
+    streamsvd.svd(
+        streamsvd.apply_steps(counts, ["tfidf"], callback=seen.append), 2, callback=seen.append
+    )
     labels = np.arange(60) % 4
     streamsvd.anomalies(counts, labels, callback=seen.append)
     begun = [event for event in seen if isinstance(event, PassStarted)]

@@ -243,7 +243,9 @@ def test_numbers_too_small_for_the_type_are_refused(weight, normalize):
 def test_nodes_from_which_nothing_is_reached_are_no_lost_ones():
     """Chains that end, terms that cancel, edges of weight 0, and a random projection that is nearly all 0."""
     chains = sparse.csr_array(np.diag([1e-3, 0, 1e-3, 1e-3, 0], 1))
-    assert not streamsvd.embed(chains, 4, step="adjacency").vectors.any()  # three steps lead nowhere
+    assert not streamsvd.embed(
+        chains, 4, step="adjacency"
+    ).vectors.any()  # three steps lead nowhere
     light = A.copy()
     light.data[::3] = 1e-4
     light.data[::5] = 0

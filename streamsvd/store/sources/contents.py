@@ -27,7 +27,11 @@ from streamsvd.store.sources.zarr_store.anndata import (
     sparse_form,
 )
 
-ZARR, HDF5, ANNOTATED = "zarr_store.array:open_zarr", "hdf5.array:open_hdf5", "files.annotated:open_h5ad"
+ZARR, HDF5, ANNOTATED = (
+    "zarr_store.array:open_zarr",
+    "hdf5.array:open_hdf5",
+    "files.annotated:open_h5ad",
+)
 """What opens kinds that AnnData is written in."""
 LEVELS = 3
 """Of groups within groups that are looked into."""
