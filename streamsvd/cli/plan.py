@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -53,8 +52,10 @@ class Plans(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """A first word that is no verb is the source of an `svd`; a verb without a plan is one only where a file is called so."""
+        from streamsvd.checks.paths import local_path
+
         if args and args[0] not in ("-h", "--help") and args[0] not in self.list_commands(ctx):
-            if args[0] in COMMANDS and not Path(args[0]).exists():
+            if args[0] in COMMANDS and not local_path(args[0], "source").exists():
                 self._refuse(ctx, args[0])
             args = ["svd", *args]
         return super().parse_args(ctx, args)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.errors import ShapeError, SpecError
@@ -63,7 +63,8 @@ def _open_layer(A: Any, layer: str) -> Source:
     SpecError
         If it is a matrix alone.
     """
-    kind = find_kind(Path(A) if isinstance(A, str | os.PathLike) and "://" not in str(A) else A)
+    is_path = isinstance(A, str | os.PathLike) and not is_url(A)
+    kind = find_kind(local_path(A, "A") if is_path else A)
     if kind is not None and "variable" not in kind.takes:
         raise SpecError(
             f"layer={layer!r} was asked of {source_text(A)}, which is {kind.title} and has no layers. Leave it out, or pass an AnnData "

@@ -27,7 +27,7 @@ from streamsvd.store.sources.zarr_store.anndata import (
     sparse_form,
 )
 
-ZARR, HDF5, ANNOTATED = (
+ZARR, HDF5, H5AD = (
     "zarr_store.array:open_zarr",
     "hdf5.array:open_hdf5",
     "files.annotated:open_h5ad",
@@ -114,7 +114,7 @@ def names_beside_whole(source: Any) -> list[str] | None:
         if isinstance(node, zarr.Array) or encoding_of(node) != ROOT:
             return None
         names = sorted((array.name for array in list_matrices(source)), key=_place_beside)
-    elif isinstance(source, Path) and home in (ANNOTATED, HDF5):
+    elif isinstance(source, Path) and home in (H5AD, HDF5):
         from streamsvd.store.sources.files.annotated import matrix_names
         from streamsvd.store.sources.hdf5.files import reading_hdf5
 
