@@ -68,7 +68,7 @@ def _show_source(
     from streamsvd.cli.source_facts import count_lines, count_record, describe, source_lines
     from streamsvd.cli.sources import fit_source, open_source
 
-    arrays = None if variable and rows is not None else _arrays(source, variable)
+    arrays, beside = _contents(source, variable, rows)
     if arrays is not None and len(arrays) > 1:
         _show_arrays(source, arrays, as_json=as_json)
         return
@@ -77,7 +77,7 @@ def _show_source(
     A = open_source(source, variable, rows, missing)
     for text in getattr(A, "remarks", ()):
         say(text)
-    record = describe(A, source, given_words(rows))
+    record = describe(A, source, given_words(rows)) | {"also": beside}
     if count:
         with watching(A.nbytes, quiet=quiet) as watch:
             record["counts"] = count_record(fit_source(A, memory, watch), memory, watch)
@@ -94,29 +94,34 @@ def _show_source(
     print_facts(lines)
 
 
-def _arrays(source: str, variable: str | None) -> list[Any] | None:
-    """The arrays that may be meant; None where the source is opened as it is, or says itself what is wrong."""
+def _contents(source: str, variable: str | None, rows: Any) -> tuple[list[Any] | None, list[str]]:
+    """The arrays that may be meant, and those beside the one that is, where no verb needs its name.
+
+    There are none where the source is opened as it is, or says itself what is wrong.
+    """
     from pathlib import Path
 
     from streamsvd.checks.paths import is_url, local_path, split_inside
     from streamsvd.errors import StreamSVDError
     from streamsvd.store.explanations import path_exists
-    from streamsvd.store.sources.contents import list_matrices
+    from streamsvd.store.sources.contents import list_matrices, names_beside_whole
 
     place: Any = source
     if not is_url(source):
         place, inside = split_inside(local_path(source, "source").absolute())
         variable = variable or inside
         if not isinstance(place, Path) or not path_exists(place):
-            return None
+            return None, []
     try:
-        found = list_matrices(place)
+        if variable is None and (beside := names_beside_whole(place)) is not None:
+            return None, beside
+        found = [] if variable and rows is not None else list_matrices(place)
     except (StreamSVDError, OSError, ValueError):
-        return None  # opening it says what is wrong
+        return None, []  # opening it says what is wrong
     if variable is None:
-        return found
+        return found, []
     wanted = variable.strip("/")
-    return [array for array in found if array.name.strip("/") == wanted] or None
+    return [array for array in found if array.name.strip("/") == wanted] or None, []
 
 
 def _rows(array: Any) -> Any:

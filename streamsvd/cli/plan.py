@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from streamsvd.cli import factoring, options
+from streamsvd.cli.commands import VERBS as COMMANDS
 from streamsvd.cli.sources import NAMES as TRANSFORMS
 
 if TYPE_CHECKING:
@@ -50,10 +51,35 @@ class Plans(click.Group):
             formatter.write_dl(rows)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """A first word that is no verb is the source of an `svd`."""
+        """A first word that is no verb is the source of an `svd`; a verb without a plan is one only where a file is called so."""
+        from streamsvd.checks.paths import local_path
+
         if args and args[0] not in ("-h", "--help") and args[0] not in self.list_commands(ctx):
+            if args[0] in COMMANDS and not local_path(args[0], "source").exists():
+                self._refuse(ctx, args[0])
             args = ["svd", *args]
         return super().parse_args(ctx, args)
+
+    def _refuse(self, ctx: click.Context, verb: str) -> NoReturn:
+        """Raise for a verb that has no plan.
+
+        Raises
+        ------
+        UsageError
+            It names those that have one.
+        """
+        planned = self.list_commands(ctx)
+        parts = [name for name in planned if name.startswith(f"{verb}-")]
+        found: Any = import_module(f"streamsvd.cli.{verb}").command
+        instead = ""
+        if parts:
+            instead = f" Pass {' or '.join(parts)}."
+        elif any(p.name == "memory" for p in found.params):
+            instead = f" Run streamsvd {verb} itself: where --memory is too small it says so, and how much does."
+        raise click.UsageError(
+            f"{verb} has no plan; {', '.join(planned)} have one.{instead} A file of that name is ./{verb}.",
+            ctx,
+        )
 
 
 MACHINES = options.stack_options(
@@ -108,7 +134,7 @@ def plan_command(verb: Verb) -> click.Command:
     of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
     names = INPUTS | STORED_ARGUMENTS
     params = [
-        _with_source(p)
+        _as_planned(p)
         for p in command.params
         if p.name in places
         or names.get(p.name, p.name) in asked
@@ -116,7 +142,11 @@ def plan_command(verb: Verb) -> click.Command:
     ]
     params = _with_machines(params)
 
+    is_written = any(p.name == "out" and p.required for p in command.params)
+
     def show(**given: Any) -> None:
+        if is_written and "out" in given:
+            given["out"] = given["out"] or "out"  # any path stands for where the verb writes
         show_plan(verb, given)
 
     return click.Command(
@@ -158,13 +188,14 @@ def planned_machines(given: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def _with_source(param: click.Parameter) -> click.Parameter:
-    """The parameter; a source that its command can do without is one that a plan cannot."""
-    if param.name != "source" or param.required:
+def _as_planned(param: click.Parameter) -> click.Parameter:
+    """The parameter; a plan cannot do without a source where its command can, and needs no place where its command writes."""
+    is_needed = {"source": True, "out": False}.get(param.name or "", param.required)
+    if is_needed == param.required:
         return param
-    needed = copy(param)
-    needed.required = True
-    return needed
+    found = copy(param)
+    found.required = is_needed
+    return found
 
 
 def show_plan(verb: Verb, given: dict[str, Any]) -> None:

@@ -41,13 +41,16 @@ class Tally:
     Attributes
     ----------
     expected_bytes
-        Bytes of all passes that the plan expects, from the store or from memory; the loop may need more.
+        Bytes of all passes that the plan expects, from the store or from memory; the loop may need more. Passes that prepare what is
+        read are not among them.
     result_path
         Where a result was written, once one was.
     n_written
         Results, or versions of a model, that were written.
     expected_passes
         How many there will be, where that is known; else it is guessed from their bytes.
+    is_preparing
+        Whether this pass stands before those that the plan expects.
     """
 
     expected_bytes: int
@@ -62,6 +65,7 @@ class Tally:
     began: float = field(default_factory=time.monotonic)
     pass_began: float = field(default_factory=time.monotonic)
     expected_passes: int | None = None
+    is_preparing: bool = False
 
     def take(self, event: Event) -> None:
         """Absorb an event."""
@@ -69,10 +73,11 @@ class Tally:
             self.number, self.purpose = event.number, event.purpose
             self.pass_bytes = event.bytes_read + event.cached_bytes
             self.share, self.pass_began = 0.0, time.monotonic()
+            self.is_preparing = event.is_preparing
         elif isinstance(event, SpanDone):
             self.share = event.n_finished / event.spans
         elif isinstance(event, PassDone):
-            self.earlier_bytes += self.pass_bytes
+            self.earlier_bytes += 0 if self.is_preparing else self.pass_bytes
             self.pass_bytes, self.share = 0, 0.0
         elif isinstance(event, CertificateUpdated):
             self.width = event.width
@@ -91,6 +96,11 @@ class Tally:
         return self.number + max(0, left // max(self.pass_bytes, 1))
 
     @property
+    def ordinal(self) -> str:
+        """The number of this pass and of how many it is, as far as that is known: a pass that prepares is none of those."""
+        return f"{self.number}" if self.is_preparing else f"{self.number} of about {self.passes}"
+
+    @property
     def rate(self) -> float:
         """Bytes of the matrix a second, in this pass; 0 before its first span."""
         return self.share * self.pass_bytes / max(time.monotonic() - self.pass_began, 1e-9)
@@ -100,6 +110,8 @@ class Tally:
         """At the rate of this pass, to the end of the plan; None before anything is known."""
         if self.rate <= 0:
             return None
+        if self.is_preparing:
+            return ((1 - self.share) * self.pass_bytes + self.expected_bytes) / self.rate
         return (self.passes - self.number + 1 - self.share) * self.pass_bytes / self.rate
 
 
@@ -126,10 +138,8 @@ class Lines(AbstractContextManager["Lines"]):
     def _line(self, event: Event) -> str | None:
         t = self.tally
         match event:
-            case PassStarted(number, purpose, size, cached):
-                begun = (
-                    f"pass {number} of about {t.passes}: {purpose}, {(size + cached) / 1e9:.3g} GB"
-                )
+            case PassStarted(_, purpose, size, cached):
+                begun = f"pass {t.ordinal}: {purpose}, {(size + cached) / 1e9:.3g} GB"
                 return begun + " from memory" if cached > size else begun
             case SpanDone(number, done, spans):
                 if time.monotonic() - self._spoke < LINE_SECONDS or done == spans:
@@ -232,7 +242,7 @@ class Bars(AbstractContextManager["Bars"]):
         t = self.tally
         if isinstance(event, PassStarted):
             self._end()
-            self._begin(f"pass {t.number}/{t.passes}", t.purpose)
+            self._begin(f"pass {t.ordinal.replace(' of about ', '/')}", t.purpose)
         elif isinstance(event, SpanDone):
             left = "" if t.seconds_left is None else f"{t.seconds_left:.0f} s left"
             self._progress.update(

@@ -241,8 +241,17 @@ def source_lines(record: dict[str, Any]) -> Facts:
         ("columns", _dimensions_text(record["columns"])),
         *[("note", note) for note in record["notes"]],
         ("factorise", record["command"]),
+        ("also", _also_text(record.get("also", []))),
         ("by rows" if stored is not None else "faster", record["faster"]),
     ]
+
+
+def _also_text(names: Sequence[str]) -> str:
+    """Other matrices beside the one that is meant, and how one is chosen."""
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(names[:MOST_NAMES])}{more}: choose one with --variable"
 
 
 def _attributes_text(record: dict[str, Any]) -> str:

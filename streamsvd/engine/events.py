@@ -9,12 +9,16 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class PassStarted:
-    """A pass begins: its number from 1, what it does, the bytes it will ask of the store, and those it takes from memory."""
+    """A pass begins: its number from 1, what it does, the bytes it will ask of the store, and those it takes from memory.
+
+    One that prepares what is read stands before the run that was planned, whose passes are counted from 1 again.
+    """
 
     number: int
     purpose: str
     bytes_read: int
     cached_bytes: int = 0
+    is_preparing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

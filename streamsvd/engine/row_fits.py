@@ -211,7 +211,7 @@ def fit_rows(request: RowFitRequest, memory: int | float | str | None, notify: C
     schedule, pass_ = schedule_fit(request, memory), request.fit_pass
     reader = replace(schedule.reader, checks_entries=False)
     run = Run(
-        reader, schedule.workers, "cpu", schedule.projected_bytes, schedule.task_bytes, notify
+        reader, schedule.workers, "cpu", schedule.projected_bytes, schedule.task_bytes, notify, is_preparing=True
     )  # fmt: skip
     try:
         with in_run(run):

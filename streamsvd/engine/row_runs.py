@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 from scipy import sparse
 
 from streamsvd.engine.concurrency import concurrency
@@ -100,5 +101,7 @@ def has_compressed_rows(source: Source) -> bool:
 
 
 def as_compressed_rows(rows: Any) -> Any:
-    """Rows of a block on the host as a ``csr_array``, without their zeros."""
-    return rows if sparse.issparse(rows) else sparse.csr_array(rows)
+    """Rows of a block on the host as a ``csr_array``, without their zeros; numbers of half precision become single, which scipy takes."""
+    if sparse.issparse(rows):
+        return rows
+    return sparse.csr_array(rows.astype(np.float32) if rows.dtype == np.float16 else rows)

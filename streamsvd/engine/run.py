@@ -70,6 +70,8 @@ class Run:
         Decoded bytes that a run before this one asked, so that they need not be read again; whole passes that it made.
     warnings
         What a careful user should know, a sentence each.
+    is_preparing
+        Whether its passes stand before the run that was planned, for events.
     """
 
     reader: Reader | None
@@ -89,6 +91,7 @@ class Run:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     start_s: float = field(default_factory=time.perf_counter)
     memory: MemoryMark = field(default_factory=mark_memory)
+    is_preparing: bool = False
 
     def __call__(
         self,
@@ -120,7 +123,7 @@ class Run:
         self.passes += 1
         number, saves = self.passes, self.saves if sink is None and is_saved else None
         whole, cached = (f(reader.spans, pass_) for f in (reader.cost, reader.cached_bytes))
-        self.notify(PassStarted(number, purpose, whole - cached, cached))
+        self.notify(PassStarted(number, purpose, whole - cached, cached, self.is_preparing))
         began = time.perf_counter()
         done: dict[Node, Any] = {} if saves is None else saves.known_nodes(name or purpose)
         missing = missing_spans(reader.spans, done)
@@ -203,7 +206,7 @@ class Run:
         """
         self.passes += 1
         number = self.passes
-        self.notify(PassStarted(number, purpose, cost - cached, cached))
+        self.notify(PassStarted(number, purpose, cost - cached, cached, self.is_preparing))
         began = time.perf_counter()
         yield lambda done, of: self.notify(SpanDone(number, done, of))
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))

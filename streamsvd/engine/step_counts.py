@@ -147,7 +147,9 @@ def count_rows(
     """
     plan = plan_counts(source, needs, memory)
     reader = replace(plan.reader, checks_entries=False)  # what is missing counts for nothing
-    run = Run(reader, plan.workers, "cpu", plan.projected_bytes, plan.task_bytes, notify)
+    run = Run(
+        reader, plan.workers, "cpu", plan.projected_bytes, plan.task_bytes, notify, is_preparing=True
+    )  # fmt: skip
     with in_run(run):
         found: CountTotals = run(StepCountPass(needs, source.shape[1]), PURPOSE)
     return found

@@ -11,7 +11,12 @@ from streamsvd.engine.device import Device
 from streamsvd.engine.passes import Block
 from streamsvd.engine.row_runs import as_compressed_rows
 from streamsvd.errors import NonFiniteError, SpecError, remedy_of
-from streamsvd.graphs.mathematics import MODULUS, asymmetry_hash, multiply_rows
+from streamsvd.graphs.mathematics import (
+    MODULUS,
+    asymmetry_hash,
+    first_lost_row,
+    multiply_rows,
+)
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -140,12 +145,18 @@ class StepPass(_NodePass):
     X
         ``(n, w)``; what is found has its type.
     degrees
-        Diagonal of D, ``(n,)``; None where it is left out.
+        Diagonal of D, ``(n,)``.
+    divides
+        Whether rows are divided by their degrees.
+    largest
+        The largest modulus of each row of X, ``(n,)``, where rows are not divided: so that numbers too small for the type are found.
     """
 
     source: Source
     X: Matrix
-    degrees: Real | None
+    degrees: Real
+    divides: bool
+    largest: Matrix | None = None
 
     def update(self, state: FoundRows, block: Block) -> FoundRows:
         """With some rows.
@@ -153,17 +164,24 @@ class StepPass(_NodePass):
         Raises
         ------
         SpecError
-            If an entry leaves the type.
+            If an entry leaves the type, or a whole row is too small for it.
         """
         rows = as_compressed_rows(block.data)
-        part = slice(block.first, block.first + rows.shape[0])
-        divisors = None if self.degrees is None else self.degrees[part]
-        with np.errstate(over="ignore", invalid="ignore"):
-            Y = multiply_rows(rows, self.X, divisors)
+        degrees = self.degrees[block.first : block.first + rows.shape[0]]
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            Y = multiply_rows(rows, self.X, degrees if self.divides else None)
         if not np.isfinite(Y).all():
             raise SpecError(
                 f'a step along the edges of {self.source.name} leaves the range of {self.X.dtype}. Pass step="transition", '
                 'precision="double", fewer weights, or a beta nearer to 0.'
             )
+        if self.largest is not None:
+            lost = first_lost_row(rows, degrees, self.largest, Y)
+            if lost is not None:
+                raise SpecError(
+                    f"a step along the edges of node {block.first + lost} of {self.source.name} is too small for {self.X.dtype}: its weights "
+                    f'add up to {degrees[lost]:.3g}. Pass step="transition", precision="double", fewer steps, or the weights '
+                    "multiplied by one number."
+                )
         state.pieces.append((block.first, Y))
         return state

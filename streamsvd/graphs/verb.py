@@ -22,7 +22,9 @@ from streamsvd.errors import SpecError
 from streamsvd.graphs.mathematics import (
     add_weighted,
     degree_factors,
+    has_norms,
     projected_rows,
+    row_maxima,
     square_norms,
 )
 from streamsvd.graphs.mathematics.powers import ROWS_AT_ONCE
@@ -207,15 +209,28 @@ def _add_steps(
     if squares is not None and len(slabs) > 1:
         for columns in slabs:
             for i, X in _steps(run, source, degrees, options, columns):
-                square_norms(X, squares[i])
+                with np.errstate(over="ignore", under="ignore"):
+                    square_norms(X, squares[i])
     for columns in slabs:
         total = kept.begin(columns)
         for i, X in _steps(run, source, degrees, options, columns):
             if squares is not None and len(slabs) == 1:
-                square_norms(X, squares[i])
+                with np.errstate(over="ignore", under="ignore"):
+                    square_norms(X, squares[i])
             if options.step_weights[i]:
                 norms = None if squares is None else squares[i]
-                add_weighted(total, X, options.step_weights[i], norms)
+                if norms is not None and not has_norms(X, norms):
+                    raise SpecError(
+                        f"norms of the rows of step {i + 1} leave the range of float64. Pass normalize=False, "
+                        'step="transition", fewer steps, or the weights multiplied by one number.'
+                    )
+                with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                    add_weighted(total, X, options.step_weights[i], norms)
+        if not np.isfinite(total).all():
+            raise SpecError(
+                f"the sum of steps leaves the range of {options.dtype}. Pass smaller step_weights, "
+                'step="transition", or precision="double".'
+            )
         kept.end(columns, total)
 
 
@@ -224,10 +239,11 @@ def _steps(
 ) -> Iterator[tuple[int, Matrix]]:
     """Number, from 0, and some columns of each ``N_i``; the memory of one is used again for the next."""
     X = _start(degrees, options, columns)
-    divisors = degrees if options.step == "transition" else None
+    divides = options.step == "transition"
     for i in range(options.powers):
         purpose = f"step {i + 1} of {options.powers}, columns {columns.start} to {columns.stop - 1}"
-        run(StepPass(source, X, divisors), purpose).fill(X)
+        largest = None if divides else row_maxima(X)
+        run(StepPass(source, X, degrees, divides, largest), purpose).fill(X)
         yield i, X
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source, is_sparse
 from streamsvd.single_cell.options import CellsOptions
+from streamsvd.store.sources.kinds import find_kind
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.request import source_text
 
 LAYERS = "layers/"
 FEATURE_KIND = "feature_type"
@@ -25,11 +29,11 @@ def take_counts(A: Any, layer: str | None, options: CellsOptions) -> Source:
     Raises
     ------
     SpecError
-        If it is compressed along its columns, or complex.
+        If it is compressed along its columns, or complex, or has no layers and one is asked for.
     ShapeError
         If it has fewer genes or cells than are asked for.
     """
-    source = as_source(A) if layer is None else open_matrix(A, variable=f"{LAYERS}{layer}")
+    source = as_source(A) if layer is None else _open_layer(A, layer)
     m, n = source.shape
     stored: Any = source
     if is_sparse(source) and stored.sparse_axis == "columns":
@@ -49,6 +53,24 @@ def take_counts(A: Any, layer: str | None, options: CellsOptions) -> Source:
             f"rank={options.rank} is more than the {m:,} cells of {source.name} have components. Pass rank <= {m}."
         )
     return source
+
+
+def _open_layer(A: Any, layer: str) -> Source:
+    """A layer of what has some.
+
+    Raises
+    ------
+    SpecError
+        If it is a matrix alone.
+    """
+    is_path = isinstance(A, str | os.PathLike) and not is_url(A)
+    kind = find_kind(local_path(A, "A") if is_path else A)
+    if kind is not None and "variable" not in kind.takes:
+        raise SpecError(
+            f"layer={layer!r} was asked of {source_text(A)}, which is {kind.title} and has no layers. Leave it out, or pass an AnnData "
+            "or its file."
+        )
+    return open_matrix(A, variable=f"{LAYERS}{layer}")
 
 
 def _check_features(source: Source) -> None:

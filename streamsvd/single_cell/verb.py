@@ -32,7 +32,7 @@ from streamsvd.engine.saves import (
     try_saves,
 )
 from streamsvd.engine.schedule import allowed_bytes
-from streamsvd.errors import NotConverged
+from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.pca import pca
 from streamsvd.factor.result import PCA
 from streamsvd.info import Info
@@ -354,6 +354,7 @@ class CellsJob:
         }
         if counted.normalised is not None:
             moments = moments_of(counted.normalised, m)
+            self._check_varying(moments)
             spread = dispersions_of(moments)
             ranks = ranks_of(spread.normalised, self.options.genes)
             return GeneTable(
@@ -368,8 +369,24 @@ class CellsJob:
             highly_variable=ranks.chosen, highly_variable_rank=ranks.rank,
         )  # fmt: skip
 
+    def _check_varying(self, moments: GeneMoments) -> None:
+        """Refuse to keep genes that do not vary.
+
+        Raises
+        ------
+        SpecError
+            If fewer vary than are asked for.
+        """
+        count, wanted = int((moments.variance > 0).sum()), self.options.genes
+        if count < wanted:
+            raise SpecError(
+                f"{count:,} genes of {self.source.name} vary, and genes={wanted:,} are asked for. "
+                + (f"Pass genes <= {count}." if count else "Pass counts that are not all alike.")
+            )
+
     def _normalised_variances(self, run: Run, moments: GeneMoments) -> Any:
         trend = trend_of(moments, self.options.span, _require_loess(self.options))
+        self._check_varying(moments)
         clipped: GeneSums = run.once(CLIPPED_COUNTS, ClippedPass(trend.most))
         return normalised_variances(moments, trend, clipped)
 

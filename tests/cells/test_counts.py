@@ -179,7 +179,7 @@ def test_what_is_no_count_is_named_with_its_place(value, error, words, tmp_path)
         ({"target": -1}, r"target=-1 is no sum of counts"),
         ({"span": 0}, r"span=0 is no share of the genes"),
         ({"mito": None}, r"mito=None is no text"),
-        ({"span": 0.01}, r"the trend of the variances of 120 genes has no fit with span=0\.01"),
+        ({"span": 0.01}, r"a local fit of span=0\.01 takes in 1\.2 of the 120 genes that vary"),
         ({"save_seconds": -1}, r"save_seconds=-1 is no time"),
     ],
 )  # fmt: skip
@@ -193,6 +193,29 @@ def test_counts_that_are_stored_by_genes_are_refused() -> None:
         streamsvd.SpecError, match=r"stored by genes \(csc\).*streamsvd convert.*tocsr\(\)"
     ):
         streamsvd.cells(sparse.csc_array(X), **ASKED)
+
+
+@pytest.mark.parametrize("flavor", ["seurat", "seurat_v3"])
+def test_no_more_genes_are_kept_than_vary(flavor) -> None:
+    for nothing in (sparse.csr_array((60, 30)), np.zeros((60, 30))):
+        with pytest.raises(streamsvd.SpecError, match="0 genes .*vary.* Pass counts"):
+            streamsvd.cells(nothing, genes=10, rank=2, flavor=flavor)
+    some = DENSE.copy()
+    some[:, 70:] = 0
+    varying = int((some.max(axis=0) > 0).sum())
+    asked = {"genes": varying + 1, "rank": 3, "flavor": flavor, "span": 0.6}
+    with pytest.raises(streamsvd.SpecError, match=rf"{varying} genes .*vary.*genes <= {varying}"):
+        streamsvd.cells(some, **asked)
+    found = streamsvd.cells(some, **asked | {"genes": varying})
+    assert found.genes.highly_variable.sum() == varying
+
+
+@pytest.mark.parametrize("form", ["csr", "dense", "npy", "opened"])
+def test_what_has_no_layers_says_so(form, tmp_path) -> None:
+    np.save(tmp_path / "a.npy", DENSE)
+    given = {"csr": X, "dense": DENSE, "npy": tmp_path / "a.npy", "opened": streamsvd.open(DENSE)}
+    with pytest.raises(streamsvd.SpecError, match="layer='no' was asked of .* has no layers"):
+        streamsvd.cells(given[form], **ASKED, layer="no")
 
 
 def test_genes_that_do_not_vary_have_no_trend() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 
 import streamsvd
 from streamsvd.cli import app
@@ -23,6 +24,39 @@ def graph(tmp_path, monkeypatch):
     A[:120, :120] = there + there.T
     np.save("g.npy", A)
     return A
+
+
+def test_a_plan_needs_no_place_and_is_that_of_what_is_written(graph, capsys):
+    assert app.run(["plan", "embed", "g.npy", "--dim", "6", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert app.run(["plan", "embed", "g.npy", "--dim", "6", "--out", "E", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert planned["projected_bytes"] == said["projected_bytes"]
+    assert planned["passes"] == 5
+    assert app.run(["embed", "g.npy", "--dim", "6"]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("eigenvectors g.npy --rank 1", ["eigenvectors has no plan", "Run streamsvd eigenvectors"]),
+        ("transpose g.npy T", ["transpose has no plan", "svd, pca,"]),
+        ("krr fit g.npy", ["krr has no plan", "Pass krr-fit"]),
+        ("report r", ["report has no plan"]),
+    ],
+)
+def test_a_verb_without_a_plan_is_told_from_a_source(capsys, line, words):
+    assert app.run(["plan", *line.split()]) == 2
+    err = capsys.readouterr().err
+    assert all(word in err for word in words)
+    assert "extra argument" not in err
+
+
+def test_a_file_may_be_called_as_a_verb(graph, capsys):
+    zarr.create_array("transpose", data=graph, overwrite=True)
+    assert app.run(["plan", "transpose", "--rank", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shape"] == [121, 121]
 
 
 def test_an_embedding_is_written_and_told(graph, capsys):

@@ -171,6 +171,29 @@ def test_several_matrices_are_listed_with_the_line_that_chooses_one(here, told):
             )
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["zarr", "h5ad"])
+@pytest.mark.parametrize("dense", [False, True])
+def test_of_annotated_matrices_it_is_the_data_that_is_told_of(here, told, kind, dense):
+    anndata = pytest.importorskip("anndata")
+    made = RNG.poisson(1.0, (40, 6)).astype("f4")
+    counts = made if dense else sparse.csr_matrix(made)
+    found = anndata.AnnData(counts.copy())
+    found.raw = found.copy()
+    found.layers["counts"] = counts.copy()
+    found.obsm["X_pca"] = RNG.standard_normal((40, 2))
+    getattr(found, f"write_{kind}")(f"cells.{kind}")
+    text = told(f"info cells.{kind}")
+    assert "shape     40 x 6" in text
+    assert "factorise streamsvd pca" in text
+    assert "also      layers/counts, raw/X, obsm/X_pca: choose one with --variable" in text
+    record = told(f"info cells.{kind} --json")
+    assert record["kind"] == "source"
+    assert record["also"] == ["layers/counts", "raw/X", "obsm/X_pca"]
+    assert "also" not in told(f"info cells.{kind} --variable layers/counts")
+    assert told(record["command"].removeprefix("streamsvd ") + " --json --quiet")["rank"] == 6
+
+
 def test_options_of_the_source_are_in_the_line(here, told):
     write_netcdf("t2m.nc")
     record = told(
@@ -246,6 +269,8 @@ def test_of_a_sparse_matrix_it_says_what_is_stored(here, told, kind):
 @pytest.mark.filterwarnings("ignore")
 def test_sparse_matrices_are_listed_among_others(here, told):
     write_cells(here / "cells.zarr")
+    del zarr.open_group("cells.zarr").attrs["encoding-type"]  # matrices of any group
+    zarr.consolidate_metadata("cells.zarr")
     listed = told("info cells.zarr --json")["arrays"]
     assert sorted(each["name"] for each in listed) == ["X", "layers/turned", "obsm/X_pca"]
     text = told("info cells.zarr")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
+import streamsvd
 from streamsvd.cli import progress
 from streamsvd.engine.events import (
     CertificateUpdated,
@@ -73,6 +75,58 @@ def test_lines_tell_begin_end_width_and_place(capsys) -> None:
         "streamsvd: after pass 3 every interval is within 0.0003",
         "streamsvd: written to M.zarr",
     ]
+
+
+PREPARING = [
+    PassStarted(1, "counts of rows", GB // 20, is_preparing=True),
+    SpanDone(1, 1, 2),
+    PassDone(1, "counts of rows", 0.5, None),
+]
+
+
+def test_a_pass_that_prepares_is_none_of_those_that_are_planned(capsys, monkeypatch) -> None:
+    for expected in (None, 3):
+        watch = progress.Lines(int(2.2 * GB))
+        watch.tally.expected_passes = expected
+        for event in (*PREPARING, *EVENTS[:1]):
+            watch(event)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == "streamsvd: pass 1: counts of rows, 0.05 GB"
+        about = expected or 2
+        assert (
+            lines[-1] == f"streamsvd: pass 1 of about {about}: products, moments and probes, 1 GB"
+        )
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    tally = progress.Tally(expected_bytes=2 * GB)
+    tally.take(PREPARING[0])
+    clock[0] += 1
+    tally.take(PREPARING[1])  # half of it in a second: the rest of it, and all that is planned
+    assert tally.seconds_left == pytest.approx(1 + 2 * GB / (GB / 40))
+
+
+def test_bars_do_not_guess_what_follows_a_pass_that_prepares(capsys) -> None:
+    pytest.importorskip("rich")
+    with progress.Bars(int(2.2 * GB)) as watch:
+        for event in (*PREPARING, *EVENTS):
+            watch(event)
+    err = capsys.readouterr().err
+    assert "pass 1/44" not in err
+    assert "pass 1/2" in err
+    assert any("✓ pass 1 " in line for line in err.splitlines())
+
+
+def test_counts_for_steps_and_means_of_rows_prepare() -> None:
+    seen = []
+    counts = np.random.default_rng(0).poisson(1.0, (60, 8)).astype(float)
+    streamsvd.svd(
+        streamsvd.apply_steps(counts, ["tfidf"], callback=seen.append), 2, callback=seen.append
+    )
+    labels = np.arange(60) % 4
+    streamsvd.anomalies(counts, labels, callback=seen.append)
+    begun = [event for event in seen if isinstance(event, PassStarted)]
+    assert {e.purpose for e in begun if e.is_preparing} == {"counts of rows", "means of rows"}
+    assert len({e.purpose for e in begun if not e.is_preparing}) > 0
 
 
 def test_long_passes_are_heard_of_in_between(capsys, monkeypatch) -> None:

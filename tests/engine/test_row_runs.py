@@ -61,3 +61,20 @@ def test_an_entry_that_is_no_number_is_named(axis):
     with pytest.raises(streamsvd.NonFiniteError, match=f"row {row}, column {column}"):
         for span in reader.spans:
             list(reader.blocks(span, NumpyBackend(), Watch()))
+
+
+def test_rows_of_half_precision_are_taken():
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(1.0, 1.0, 40) * rng.gamma(2.0, 0.5, (90, 1)))
+    half, single = counts.astype(np.float16), counts.astype(np.float32)
+    for flavor in ("seurat", "seurat_v3"):
+        if flavor == "seurat_v3":
+            pytest.importorskip("skmisc")
+        asked = {"genes": 30, "rank": 3, "flavor": flavor, "span": 0.6}
+        found, expected = (streamsvd.cells(A, **asked) for A in (half, single))
+        np.testing.assert_array_equal(found.genes.highly_variable, expected.genes.highly_variable)
+        np.testing.assert_allclose(found.s, expected.s, rtol=1e-4)
+    found, expected = (
+        streamsvd.svd(streamsvd.apply_steps(A, ["normalize", "log1p"]), 3).s for A in (half, single)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-3)

@@ -9,7 +9,7 @@ from scipy import sparse
 
 import streamsvd
 from streamsvd import BudgetError, NonFiniteError, ShapeError, SpecError, StoreError
-from streamsvd.graphs.mathematics import multiply_rows, projected_rows
+from streamsvd.graphs.mathematics import first_lost_row, multiply_rows, projected_rows
 from streamsvd.graphs.mathematics.powers import PART
 from tests.graphs.communities import communities, embedding
 
@@ -222,6 +222,65 @@ def test_numbers_that_leave_the_type_are_refused():
     uneven = sparse.csr_array(np.diag([1e-60, 1e60]))
     with pytest.raises(SpecError, match=r"beta=-1.* range of float32"):
         streamsvd.embed(uneven, 3, beta=-1)
+
+
+@pytest.mark.parametrize("weight", [1e-20, 1e-42, 1e-300])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_numbers_too_small_for_the_type_are_refused(weight, normalize):
+    small = sparse.eye_array(9, format="csr") * weight
+    options = {"step": "adjacency", "normalize": normalize}
+    assert streamsvd.embed(small, 3).vectors.any()  # shares of a row are 1
+    with pytest.raises(SpecError, match=r"of node \d .* too small for float32"):
+        streamsvd.embed(small, 3, **options)
+    if weight == 1e-20:
+        found = streamsvd.embed(small, 3, precision="double", **options)
+        assert found.vectors.any()
+    else:
+        with pytest.raises(SpecError, match=r"too small for float64|norms of the rows"):
+            streamsvd.embed(small, 3, precision="double", step_weights=(0,) * 7 + (1,), **options)
+
+
+def test_nodes_from_which_nothing_is_reached_are_no_lost_ones():
+    """Chains that end, terms that cancel, edges of weight 0, and a random projection that is nearly all 0."""
+    chains = sparse.csr_array(np.diag([1e-3, 0, 1e-3, 1e-3, 0], 1))
+    assert not streamsvd.embed(
+        chains, 4, step="adjacency"
+    ).vectors.any()  # three steps lead nowhere
+    light = A.copy()
+    light.data[::3] = 1e-4
+    light.data[::5] = 0
+    found = streamsvd.embed(
+        light, 4, step="adjacency", sparsity=2000, precision="double", step_weights=(1,)
+    )
+    expected = embedding(light, found)
+    np.testing.assert_allclose(found.vectors, expected, rtol=0, atol=1e-14 * abs(expected).max())
+    assert (found.vectors == 0).all(axis=1).sum() > 100
+    one, other = np.array([[0.0, 1], [1, 0]]), np.zeros(2, np.float32)
+    Y = multiply_rows(sparse.csr_array(one + 1), np.array([[1.0], [-1]], np.float32), None)
+    assert first_lost_row(sparse.csr_array(one), np.ones(2), other + 1, Y * 0) is None
+
+
+def test_sums_and_norms_that_leave_the_type_are_refused():
+    with pytest.raises(SpecError, match="sum of steps leaves the range of float32"):
+        streamsvd.embed(A, 3, step_weights=(1e38, 1e38))
+    for weight in (1e60, 1e-60):
+        with pytest.raises(SpecError, match="norms of the rows of step 3 leave"):
+            streamsvd.embed(
+                sparse.eye_array(9, format="csr") * weight, 3, step="adjacency", precision="double", normalize=True,
+                step_weights=(0, 0, 1),
+            )  # fmt: skip
+
+
+def test_numbers_of_half_precision_are_taken():
+    dense = A.toarray()[:60, :60].astype(np.float16)
+    dense = np.maximum(dense, dense.T) + np.eye(60, dtype=np.float16)
+    found = streamsvd.embed(dense, 5, seed=1)
+    np.testing.assert_array_equal(
+        found.vectors, streamsvd.embed(dense.astype(np.float32), 5, seed=1).vectors
+    )
+    values = streamsvd.graph_eigenvectors(dense, 2, tol=1e-6).values
+    wide = streamsvd.graph_eigenvectors(dense.astype(np.float32), 2, tol=1e-6).values
+    np.testing.assert_allclose(values, wide, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

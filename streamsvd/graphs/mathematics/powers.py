@@ -62,12 +62,59 @@ def _cut_rows(
     return np.append(cuts, offsets[-1]).astype(offsets.dtype), starts
 
 
+def row_maxima(X: Matrix) -> Matrix:
+    """The largest modulus of each row, ``(n,)``."""
+    found = np.empty(X.shape[0], X.dtype)
+    for a in range(0, X.shape[0], ROWS_AT_ONCE):
+        part = slice(a, a + ROWS_AT_ONCE)
+        found[part] = np.abs(X[part]).max(axis=1, initial=0)
+    return found
+
+
+def first_lost_row(rows: Any, degrees: Real, largest: Matrix, Y: Matrix) -> int | None:
+    """The first row of ``Y``, rows of a graph times X, that is too small for its type although it is not 0; None if there is none.
+
+    Parameters
+    ----------
+    rows
+        ``(p, n)``, a ``csr_array`` of weights of 0 or more.
+    degrees
+        Sums of these rows, ``(p,)``.
+    largest
+        Of the moduli of each row of X, ``(n,)``.
+    Y
+        ``(p, w)``.
+
+    Notes
+    -----
+    No entry of a row is above its degree times the largest modulus of the rows of X that it leads to. Where that is not 0 and below
+    the smallest normal number, the row is lost. A row that is 0 because X is where it leads, or because terms cancel, is not.
+    """
+    tiny = float(np.finfo(Y.dtype).tiny)
+    small = np.flatnonzero((degrees > 0) & (np.abs(Y).max(axis=1, initial=0) < tiny))
+    if not small.size:
+        return None
+    found = rows[small]
+    reached = largest[found.indices]
+    reached[found.data == 0] = 0
+    # rows with a degree have entries, and `reduceat` none that is empty
+    most = np.maximum.reduceat(reached, found.indptr[:-1]).astype(np.float64)
+    lost = (most > 0) & ((degrees[small] < tiny) | (most < tiny / degrees[small]))
+    return int(small[np.argmax(lost)]) if lost.any() else None
+
+
 def square_norms(X: Matrix, sums: Real) -> None:
     """Add the squares of each row's entries to ``sums``, column by column, so that columns may come in several parts."""
     for a in range(0, X.shape[0], ROWS_AT_ONCE):
         part = sums[a : a + ROWS_AT_ONCE]
         for column in np.ascontiguousarray(X[a : a + ROWS_AT_ONCE].T):
             part += column.astype(np.float64) ** 2
+
+
+def has_norms(X: Matrix, squares: Real) -> bool:
+    """Whether the squares of rows are numbers that norms can be taken of: neither too large nor, of a row that is not 0, too small."""
+    tiny = np.finfo(np.float64).tiny
+    return bool(np.isfinite(squares).all()) and not X[squares < tiny].any()
 
 
 def add_weighted(total: Matrix, X: Matrix, weight: float, squares: Real | None) -> None:

@@ -19,11 +19,20 @@ from streamsvd.store.sources.kinds import find_kind
 from streamsvd.store.sources.sparse.vectors import number_dtype
 from streamsvd.store.sources.zarr_store.anndata import (
     PARTS,
+    RAW,
+    ROOT,
+    WHOLE,
     encoding_of,
     is_sparse_group,
     sparse_form,
 )
 
+ZARR, HDF5, H5AD = (
+    "zarr_store.array:open_zarr",
+    "hdf5.array:open_hdf5",
+    "files.annotated:open_h5ad",
+)
+"""What opens kinds that AnnData is written in."""
 LEVELS = 3
 """Of groups within groups that are looked into."""
 
@@ -86,6 +95,43 @@ def list_matrices(source: Any) -> list[ListedArray]:
     found, beside = read(source)
     matrices = [array for array in found if array.is_matrix]
     return [array for array in matrices if array.name not in beside] or matrices
+
+
+def names_beside_whole(source: Any) -> list[str] | None:
+    """The other matrices of an AnnData, whose data are meant where none is named; None of what is none, or has no data.
+
+    Parameters
+    ----------
+    source
+        A `Path`, a URL or an object.
+    """
+    from streamsvd.store.sources.zarr_store.array import open_node
+
+    kind = find_kind(source)
+    home = "" if kind is None else kind.home
+    if home == ZARR:
+        node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
+        if isinstance(node, zarr.Array) or encoding_of(node) != ROOT:
+            return None
+        names = sorted((array.name for array in list_matrices(source)), key=_place_beside)
+    elif isinstance(source, Path) and home in (H5AD, HDF5):
+        from streamsvd.store.sources.files.annotated import matrix_names
+        from streamsvd.store.sources.hdf5.files import reading_hdf5
+
+        with reading_hdf5(source) as file:
+            if home == HDF5 and encoding_of(file) != ROOT:
+                return None
+            names = sorted(matrix_names(file), key=_place_beside)
+    else:
+        return None
+    return [name for name in names if name != WHOLE] if WHOLE in names else None
+
+
+def _place_beside(name: str) -> tuple[int, str]:
+    """Where a matrix of AnnData stands among the others: layers and raw counts first."""
+    homes = (WHOLE, "layers", RAW, f"{RAW}.{WHOLE}")
+    home = name.partition("/")[0]
+    return (homes.index(home) if home in homes else len(homes)), name
 
 
 def _names(attributes: Iterable[Any]) -> set[str]:
@@ -182,8 +228,8 @@ def _of_tensors(path: Path) -> tuple[list[ListedArray], set[str]]:
 
 
 LISTERS: dict[str, Callable[[Any], tuple[list[ListedArray], set[str]]]] = {
-    "zarr_store.array:open_zarr": _of_zarr,
-    "hdf5.array:open_hdf5": _of_hdf5,
+    ZARR: _of_zarr,
+    HDF5: _of_hdf5,
     "netcdf3.array:open_netcdf3": _of_netcdf3,
     "files.npz:open_npz": _of_npz,
     "files.tensors:open_tensor": _of_tensors,

@@ -509,6 +509,28 @@ def test_of_several_genomes_one_is_chosen(tmp_path):
     assert labels.coordinate("id").array.tolist()[:1] == ["Egene0"]
 
 
+@pytest.mark.parametrize("part", ["barcodes", "shape", "data", "indices", "indptr"])
+def test_of_a_file_of_10x_that_lacks_a_part_it_is_named(tmp_path, part):
+    path = barcodes(tmp_path / "a.h5", {"matrix": counts()})
+    with h5py.File(path, "a") as file:
+        del file["matrix"][part]
+    for asked in (None, "matrix"):
+        with pytest.raises(StoreError, match=rf"a\.h5:matrix has no {part}: .*10x Genomics"):
+            open_source(path, asked)
+
+
+def test_others_name_their_cells_too(tmp_path):
+    """A group with its shape in an attribute is no damaged file of 10x Genomics."""
+    made, path = sparse.csr_array(counts()), tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group.attrs["shape"] = made.shape
+        for name in ("data", "indices", "indptr"):
+            group[name] = getattr(made, name)
+        group["barcodes"] = np.arange(made.shape[0])
+    assert_source(open_source(path, "matrix"), made.toarray())
+
+
 @pytest.mark.parametrize("wrong", ["shape", "barcodes", "empty"])
 def test_files_of_10x_that_are_damaged_are_refused(tmp_path, wrong):
     path = barcodes(tmp_path / "a.h5", {"matrix": counts()})

@@ -39,6 +39,10 @@ SIDES = {
 """The tables that name the rows and the columns, by the first part of a name; of X and layers they are obs and var."""
 
 
+HOMES = ("layers", "obsm", "varm", "obsp", "varp")
+"""Groups of matrices beside the data."""
+
+
 def name_tables(variable: str) -> tuple[str, str]:
     """The tables whose index names the rows and the columns of a matrix; empty for none."""
     return SIDES.get(variable.strip("/").partition("/")[0], ("obs", "var"))
@@ -174,20 +178,25 @@ def open_sparse_group(path: Path, request: OpenRequest) -> Source | None:
     )
 
 
-def _matrices(file: Any) -> str:
-    """Names of what may be read, for messages."""
+def matrix_names(file: Any) -> list[str]:
+    """Names of what may be read in a file of AnnData, `WHOLE` first."""
     found: list[str] = []
-    for name in ("X", "raw/X", "raw.X", "layers", "obsm"):
+    for name in (WHOLE, f"{RAW}/{WHOLE}", f"{RAW}.{WHOLE}", *HOMES):
         node = file.get(name)
         if node is not None and (hasattr(node, "shape") or encoding_of(node) in SPARSE):
             found.append(name)
-        elif node is not None and name in ("layers", "obsm"):
+        elif node is not None and name in HOMES:
             found += [
                 f"{name}/{key}"
                 for key, inner in node.items()
-                if hasattr(inner, "shape") or encoding_of(inner) in SPARSE
+                if len(getattr(inner, "shape", ())) == 2 or encoding_of(inner) in SPARSE
             ]
-    return ", ".join(found) or "no matrix"
+    return found
+
+
+def _matrices(file: Any) -> str:
+    """The same for messages."""
+    return ", ".join(matrix_names(file)) or "no matrix"
 
 
 def _hdf5_index(file: Any, table: str) -> Any:

@@ -83,8 +83,15 @@ def tenx_groups(file: Any) -> list[str]:
 
 
 def is_tenx(node: Any) -> bool:
-    """Whether a node of a file is such a matrix."""
-    return hasattr(node, "keys") and all(name in node for name in MEMBERS)
+    """Whether a node of a file is such a matrix, or one that lacks a single part: `open_tenx` says which."""
+    if not hasattr(node, "keys"):
+        return False
+    lacking = [name for name in MEMBERS if name not in node]
+    if not lacking:
+        return True
+    signs = (BARCODES, FEATURES, "genes")
+    is_of_others = "shape" in node.attrs or "encoding-type" in node.attrs
+    return len(lacking) == 1 and not is_of_others and any(name in node for name in signs)
 
 
 def open_tenx(path: Path, groups: list[str], variable: str | None) -> BarcodeMatrix:
@@ -113,6 +120,12 @@ def open_tenx(path: Path, groups: list[str], variable: str | None) -> BarcodeMat
     group = (variable or groups[0]).strip("/")
     with reading_hdf5(path) as file:
         node = file[group]
+        lacking = [name for name in MEMBERS if name not in node]
+        if lacking:
+            raise StoreError(
+                f"{path}:{group} has no {lacking[0]}: a matrix of 10x Genomics has {', '.join(MEMBERS[:-1])} and {MEMBERS[-1]}. The file is "
+                "damaged, or was not made by 10x Genomics: write it again with all of them."
+            )
         given = np.asarray(node["shape"][...]) if getattr(node["shape"], "ndim", 0) == 1 else None
         barcodes = node[BARCODES].shape
     where = f"{path}:{group}"
