@@ -11,6 +11,7 @@ from streamsvd.errors import BudgetError, DescriptionError, ShapeError, SpecErro
 from streamsvd.pipelines.arguments import (
     accepts,
     is_waiting,
+    results_of,
     saves_of,
     step_inputs,
     step_options,
@@ -90,7 +91,13 @@ def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
         options, note = step_options(pipeline, step, inputs), fit_note(pipeline, step, inputs)
         if accepts(step, "checkpoint", "plan"):
             options["checkpoint"] = saves_of(pipeline, step)  # what is saved takes memory
+        if accepts(step, "out", "plan"):
+            options["out"] = results_of(pipeline, step) / PLAN_KEY  # what is written is not kept
         return StepPlan(step, plan(step.verb, *inputs, **options), note)
+
+
+PLAN_KEY = "planned"
+"""In the place of the key of a result that is not made yet."""
 
 
 @contextmanager

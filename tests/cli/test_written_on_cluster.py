@@ -16,9 +16,9 @@ from tests.contracts.verbs import files_in
 
 AT_HOME = (
     "info", "report", "plot", "rotate", "log", "repair", "rollback", "merge", "export", "run", "serve", "runs", "check",
-    "publish", "demo",
+    "publish", "demo", "transpose",
 )  # fmt: skip
-"""Commands whose own work is small; those of pipelines ask verbs."""
+"""Commands whose own work is small, or a sort that one process makes; those of pipelines ask verbs."""
 
 
 @pytest.fixture(scope="module")
