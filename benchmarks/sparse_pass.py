@@ -38,7 +38,7 @@ CASES: dict[Size, dict[str, Case]] = {
     "full": {
         "text": Case((400_000, 50_000), (1 << 20, 1), codec="csr", density=0.003),
         "cells": Case((50_000, 20_000), (1 << 20, 1), codec="csr", density=0.06),
-        "graph": Case((2_000_000, 500_000), (1 << 20, 1), codec="csr", density=2e-5),
+        "graph": Case((2_000_000, 100_000), (1 << 20, 1), codec="csr", density=1e-4),
     },
 }
 
