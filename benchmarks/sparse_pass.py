@@ -23,6 +23,7 @@ from benchmarks.fresh import Figures, fresh, median
 from benchmarks.memory import Case, write_compressed
 from benchmarks.peers import cpu_s
 from benchmarks.tables import Row, Size, Table, judged
+from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import Block
 from streamsvd.engine.reader import MatrixReader
@@ -99,6 +100,7 @@ class StoredParts:
 
     def _each_span(self, work: Callable[[tuple[int, int]], None]) -> None:
         with (
+            held_memory(),
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(self.plan.workers) as pool,
         ):
