@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 
@@ -15,7 +16,7 @@ from scipy import sparse
 import streamsvd
 import streamsvd.kernels.nystrom
 import streamsvd.kernels.ridge
-from streamsvd import BudgetError, NonFiniteError, SpecError
+from streamsvd import BudgetError, NonFiniteError, NotConverged, SpecError
 from streamsvd.engine import layout
 from streamsvd.store.sources import border
 from streamsvd.store.sources.sparse import compressed
@@ -243,3 +244,33 @@ def test_blocks_of_a_stream_may_be_sparse():
     found = streamsvd.top_eigenvectors([sparse.csr_array(b) for b in blocks], 2, passes=2)
     expected = streamsvd.top_eigenvectors(blocks, 2, passes=2)
     np.testing.assert_array_equal(found.components, expected.components)
+
+
+TALL = {
+    "svd krylov": partial(streamsvd.svd, rank=3, route="krylov", max_passes=3, target="error"),
+    "svd gram": partial(streamsvd.svd, rank=3, route="gram"),
+    "pca with U": partial(streamsvd.pca, rank=3, u=True, route="gram"),
+    "top_eigenvectors": partial(streamsvd.top_eigenvectors, k=2),
+    "lstsq": lambda A, **o: streamsvd.lstsq(A, np.ones(A.shape[0]), **o),
+    "sample_rows": partial(streamsvd.sample_rows, size=40),
+    "nystrom": partial(streamsvd.nystrom, n_centres=10, length=3.0),
+    "transform": lambda A, **o: streamsvd.svd(A, 2, route="gram", **o).transform(A, **o),
+}
+
+
+@pytest.mark.parametrize("verb", TALL)
+def test_no_more_than_a_block_is_made_dense(verb, monkeypatch):
+    """A twentieth of the matrix at a time, of scipy as of us, whatever the verb."""
+    A = sparse.random_array((30_000, 120), density=0.01, rng=np.random.default_rng(0), format="csr")
+    shown, whole = [], sparse.csr_array.toarray
+
+    def counted(rows, *args, **options):
+        shown.append(rows.shape[0])
+        return whole(rows, *args, **options)
+
+    monkeypatch.setattr(sparse.csr_array, "toarray", counted)
+    monkeypatch.setattr(compressed, "PIECE_ENTRIES", 1000)
+    with suppress(NotConverged):
+        TALL[verb](A, memory="96MiB")
+    assert max(shown, default=0) <= 1500
+    assert shown or verb == "svd krylov"
