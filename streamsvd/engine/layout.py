@@ -189,7 +189,7 @@ def matrix_bytes(source: Source, layout: Layout) -> int:
     """Decoded bytes of a matrix as it is read by a layout: with its zeros or without."""
     if layout.stored is None:
         return source.nbytes
-    return int(getattr(source, "stored_bytes"))  # noqa: B009  # a source of such a layout has it
+    return cast(SparseSource, source).stored_bytes  # a source of such a layout has them
 
 
 def span_count(length: int, nbytes: int) -> int:

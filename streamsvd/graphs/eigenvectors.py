@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from streamsvd.graphs.planning import GraphSchedule, check_graph, schedule_degre
 from streamsvd.graphs.result import GraphEigenvectors
 from streamsvd.info import Info, Status
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
-from streamsvd.protocols import Source, is_sparse
+from streamsvd.protocols import Source, SparseSource, is_sparse
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.views.normalized_graph import normalized_graph
 from streamsvd.typing import Real
@@ -166,7 +166,7 @@ class _Shift:
         """Bound of the error of an eigenvalue by the rounding of B, whose entries are not negative and whose norm is at most 1."""
         longest = self.source.shape[0]
         if is_sparse(self.source):
-            longest = int(getattr(self.source, "most_entries")(1))  # noqa: B009  # a sparse source has it
+            longest = cast(SparseSource, self.source).most_entries(1)
         return (longest + ENTRY_ROUNDINGS) * UNIT_ROUNDOFF
 
     def of(self, found: SVD) -> GraphEigenvectors:

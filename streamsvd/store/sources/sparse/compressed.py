@@ -254,7 +254,8 @@ def compressed_rows(
                 f"{source.name}: {along} {row} names {other} {indices[bad]}, but there are {width} (0..{width - 1}). "
                 "It is damaged: write the matrix again."
             )
-    kind = np.int32 if width <= np.iinfo(np.int32).max else np.int64
+    most = max(width, int(offsets[-1]))
+    kind = np.int32 if most <= np.iinfo(np.int32).max else np.int64
     indices = indices.astype(kind, copy=False)
     rows = sparse.csr_array(
         (values, indices, offsets.astype(kind)), shape=(offsets.size - 1, width)
