@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from dataclasses import fields
@@ -15,6 +16,8 @@ import zarr
 from scipy import sparse
 
 import streamsvd
+from streamsvd.cli import app
+from streamsvd.report import write_report
 from streamsvd.single_cell.mathematics import GeneMoments, moments_of, ranks_of
 from streamsvd.single_cell.mathematics.counts import GeneSums, count_entries
 from tests.cells.counts import annotated, counts
@@ -142,6 +145,25 @@ def test_cells_without_counts_and_genes_without_cells_are_zeros() -> None:
     assert not found.genes.highly_variable[7]
     assert found.genes.variances_norm[7] == 0
     assert np.isfinite(found.U).all()
+
+
+@pytest.mark.parametrize("empty", [[0, 13], []])
+def test_the_report_and_the_command_tell_of_cells_with_counts(tmp_path, capsys, empty) -> None:
+    pytest.importorskip("anndata")
+    rows = sparse.csr_array(X).tolil()
+    rows[empty] = 0
+    annotated(sparse.csr_array(rows)).write_h5ad(tmp_path / "cells.h5ad")
+    place = str(tmp_path / "PCA.zarr")
+    asked = ["--genes", "60", "--rank", "4", "--out", place, "--quiet", "--json"]
+    assert app.run(["cells", str(tmp_path / "cells.h5ad"), *asked]) == 0
+    told = json.loads(capsys.readouterr().out)["pct_counts_mt"]
+    shares = streamsvd.load(place).cells.pct_counts_mt
+    assert np.isnan(shares).sum() == len(empty)
+    assert told == pytest.approx(np.nanmedian(shares))
+    write_report(place, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text().partition("Sums of cells")[2]
+    assert "pct_counts_mt" in page.partition("</table>")[0]
+    assert "nan" not in page.partition("</table>")[0].lower()
 
 
 def changed(row: int, column: int, value: float) -> Any:

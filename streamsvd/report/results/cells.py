@@ -36,9 +36,15 @@ def _counts_section(found: CellsResult) -> Section:
     """Sums of cells, by their quartiles."""
     heads = ["of each cell", "least", "a quarter below", "half below", "three quarters", "most"]
     columns = found.cells.columns()
+    filled = found.cells.total_counts > 0  # shares of cells without counts are none
+    parts = {
+        name: values[filled] if name.startswith("pct") else values
+        for name, values in columns.items()
+    }
     rows = [
         [Cell(name), *(number(float(q), 6) for q in np.quantile(values, np.linspace(0, 1, 5)))]
-        for name, values in columns.items()
+        for name, values in parts.items()
+        if values.size
     ]
     genes = found.genes
     facts = [
