@@ -169,6 +169,17 @@ def test_the_least_memory_is_named_and_works(contract, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("contract", law("device"))
+def test_a_device_is_given_blocks_with_their_zeros(contract, form, monkeypatch):
+    """However few entries are stored: it finds what the host finds of the dense matrix."""
+    A = spotted()
+    monkeypatch.setattr(layout, "SPARSE_DENSITY", 2.0)
+    monkeypatch.setattr(layout, "SPARSE_DENSITY_DOUBLE", 2.0)
+    found = contract.run(FORMS[form](A), device="strict")
+    contract.assert_close(found, contract.run(dense(A, form)))
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_kernel_that_needs_every_column_is_refused(form):
     A = FORMS[form](spotted())
     words = (
