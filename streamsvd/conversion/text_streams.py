@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.paths import local_path
 from streamsvd.conversion.entry_streams import EntryPiece, Position, RowRun, ordered_rows
 from streamsvd.conversion.identity import source_identity
 from streamsvd.conversion.options import ConvertOptions
@@ -174,7 +175,7 @@ class EdgeEntries:
         if self._text is None:
             return "Choose them with variable= as it is opened, such as source,target, where they have names; or write them alone."
         sign = "" if self._text.delimiter == "\t" else f" -d {quote(self._text.delimiter)}"
-        name = Path(self.name).name
+        name = local_path(self.name).name
         if name.lower().endswith(".gz"):
             return f"Write a file of those alone, such as by: gzip -dc {quote(name)} | cut{sign} -f 1,2 > edges.csv"
         return (
